@@ -1,0 +1,1 @@
+"""The replicated store: ordered operations in, the same tree on every node out."""

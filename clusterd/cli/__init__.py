@@ -1,0 +1,1 @@
+"""clusterctl: commands over the local socket."""

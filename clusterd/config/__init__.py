@@ -1,0 +1,1 @@
+"""corosync.conf: text to typed configuration, all errors at once."""

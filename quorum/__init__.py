@@ -1,0 +1,1 @@
+"""Membership in, quorate or not out."""

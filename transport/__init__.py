@@ -1,0 +1,1 @@
+"""Datagrams in, ordered messages out: links, security, the Totem ring, groups."""

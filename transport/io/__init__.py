@@ -1,0 +1,1 @@
+"""Sockets, timers and files under the pure transport cores."""

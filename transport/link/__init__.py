@@ -1,0 +1,1 @@
+"""Links: up to eight paths to each peer, their state, MTU and fragments."""
