@@ -1,0 +1,251 @@
+"""Changing the configuration of a running cluster: all members or none, in one place of the message order.
+
+The initiator multicasts the whole new text (or the name of a new cluster key); each member judges the same bytes
+and multicasts its verdict. The place of the last `yes` in the total order is the change: every member applies it
+exactly there. One `no`, a membership change or ten seconds end it without effect, and the initiator is told each
+member's reasons. (corosync lets every node read its own file and reports only the initiator's result: facts,
+votequorum.md section 12.2.)
+
+A member that was away learns the present configuration at the barrier: the members say their version there, and
+the lowest of those that have the configuration in force sends its text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from transport.codec import Reader, Writer
+from transport.core import Entropy, Log
+from transport.errors import Refused, WireError
+from transport.ids import NodeId
+
+MAX_TEXT = 256 * 1024
+_DEADLINE = 10.0
+_VERSION = 1
+_PROPOSE, _VERDICT, _ABORT, _INFORM = 1, 2, 3, 4
+
+
+class Kind(IntEnum):
+    """What is changed. CONFIG: body is the text of corosync.conf. KEY: body names a cluster key generation."""
+
+    CONFIG = 1
+    KEY = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Every member has agreed (or the cluster runs this already): put it in force now."""
+
+    kind: Kind
+    body: bytes
+    initiator: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Concluded:
+    """The answer to our own `propose`: no reasons means done."""
+
+    change_id: bytes
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Multicast:
+    payload: bytes
+
+
+@dataclass(slots=True)
+class _Change:
+    change_id: bytes
+    kind: Kind
+    body: bytes
+    initiator: NodeId
+    members: tuple[NodeId, ...]
+    agreed: set[NodeId]
+    deadline: float
+    answered: bool = False
+
+
+Judge = Callable[[Kind, bytes], list[str] | None]
+"""Reasons against a change, none at all for agreement, or None: cannot say yet, ask again (`poke`)."""
+
+
+class Reconfigure:
+    """At most one change at a time in the whole cluster.
+
+    True between any two calls: a change under way has the members of the current configuration.
+    """
+
+    def __init__(self, me: NodeId, name_of: Callable[[NodeId], str], judge: Judge, entropy: Entropy, log: Log) -> None:
+        self._me = me
+        self._name_of = name_of
+        self._judge = judge
+        self._entropy = entropy
+        self._log = log
+        self._members: tuple[NodeId, ...] = ()
+        self._change: _Change | None = None
+        self._events: deque[Apply | Concluded | Multicast] = deque()
+        self.version = 0
+        self.text = b""
+        self.was_quorate = False
+        self.malformed = 0
+
+    def propose(self, kind: Kind, body: bytes, now: float) -> bytes:
+        """Start a change; returns its id, and a Concluded event follows. Raises Refused."""
+        if len(body) > MAX_TEXT:
+            raise Refused(f"configuration of {len(body)} bytes, at most {MAX_TEXT}")
+        if self._change is not None:
+            raise Refused(f"{self._name_of(self._change.initiator)} is changing the configuration now: try again")
+        reasons = self._judge(kind, body)
+        if reasons:
+            raise Refused("; ".join(reasons))
+        change_id = self._entropy(16)
+        self._multicast(_PROPOSE, Writer().raw(change_id).u8(kind).blob(body).done())
+        return change_id
+
+    def configuration(self, members: tuple[NodeId, ...]) -> None:
+        """The membership changed: a change under way is over, without effect."""
+        change, self._change = self._change, None
+        self._members = members
+        if change is not None:
+            self._conclude(change, ["the membership changed before every member had agreed; nothing was changed"])
+
+    def receive(self, sender: NodeId, payload: bytes, now: float) -> None:
+        """A message of the configuration channel at its place in the order."""
+        try:
+            reader = Reader(payload)
+            version, what = reader.u8(), reader.u8()
+            if version != _VERSION:
+                raise WireError(f"configuration message version {version}")
+            if what == _PROPOSE:
+                change_id, kind, body = reader.raw(16), Kind(reader.u8()), reader.blob(MAX_TEXT)
+                self._proposed(sender, change_id, kind, body, now)
+            elif what == _VERDICT:
+                change_id = reader.raw(16)
+                reasons = [reader.text(1024) for _ in range(min(reader.u8(), 32))]
+                self._verdict(sender, change_id, reasons)
+            elif what == _ABORT:
+                self._aborted(sender, reader.raw(16))
+            elif what == _INFORM:
+                self._informed(sender, reader.u64(), reader.blob(MAX_TEXT))
+            else:
+                raise WireError(f"configuration message kind {what}")
+        except (WireError, ValueError):
+            self.malformed += 1
+
+    def poke(self) -> None:
+        """Something the judge waited for has arrived."""
+        change = self._change
+        if change is not None and not change.answered:
+            self._answer(change)
+
+    def next_event(self) -> Apply | Concluded | Multicast | None:
+        return self._events.popleft() if self._events else None
+
+    def next_timeout(self) -> float | None:
+        return self._change.deadline if self._change is not None and self._change.initiator == self._me else None
+
+    def handle_timeout(self, now: float) -> None:
+        change = self._change
+        if change is not None and change.initiator == self._me and now >= change.deadline:
+            change.deadline = now + _DEADLINE
+            self._multicast(_ABORT, change.change_id)
+
+    # -- the barrier -----------------------------------------------------------------------------------------
+
+    def sync_state(self) -> bytes:
+        digest = hashlib.sha256(self.text).digest()
+        return Writer().u8(_VERSION).u64(self.version).u8(self.was_quorate).raw(digest).done()
+
+    def sync_activate(self, blobs: dict[NodeId, bytes]) -> None:
+        """Compare versions; who has the one in force tells who has an older one."""
+        said: dict[NodeId, tuple[int, bool, bytes]] = {}
+        for node, blob in sorted(blobs.items()):
+            try:
+                reader = Reader(blob)
+                if reader.u8() == _VERSION:
+                    said[node] = (reader.u64(), bool(reader.u8()), reader.raw(32))
+            except WireError:
+                self.malformed += 1
+        if self._me not in said:
+            return
+        # The configuration in force is that of the side that could act; after a full stop, the newest one.
+        acting = {n: v for n, v in said.items() if v[1]} or said
+        version = max(v for v, _, _ in acting.values())
+        holders = [n for n, (v, _, _) in acting.items() if v == version]
+        behind = [n for n, (v, _, _) in said.items() if v < version]
+        ahead = [n for n, (v, _, _) in said.items() if v > version]
+        if behind and holders[0] == self._me:
+            self._multicast(_INFORM, Writer().u64(version).blob(self.text).done())
+        if self._me in ahead:
+            self._log.warning(
+                f"this node's configuration has version {self.version}, the cluster runs {version}: "
+                "reload it on a member to put it in force"
+            )
+        elif len({said[n][2] for n in holders}) > 1:
+            names = ", ".join(self._name_of(n) for n in holders)
+            self._log.warning(f"configuration version {version} differs between {names}: raise config_version")
+
+    def _informed(self, sender: NodeId, version: int, text: bytes) -> None:
+        if version <= self.version:
+            return
+        reasons = self._judge(Kind.CONFIG, text)
+        if reasons:
+            self._log.error(
+                f"{self._name_of(sender)} runs configuration version {version}, which this node cannot take: "
+                + "; ".join(reasons)
+            )
+            return
+        self._events.append(Apply(Kind.CONFIG, text, sender))
+
+    # -- inside ----------------------------------------------------------------------------------------------
+
+    def _proposed(self, sender: NodeId, change_id: bytes, kind: Kind, body: bytes, now: float) -> None:
+        change = _Change(change_id, kind, body, sender, self._members, set(), now + _DEADLINE)
+        if self._change is not None:
+            self._conclude(change, [f"{self._name_of(self._change.initiator)} is changing the configuration now"])
+            return
+        self._change = change
+        self._answer(change)
+
+    def _answer(self, change: _Change) -> None:
+        reasons = self._judge(change.kind, change.body)
+        if reasons is None:
+            return
+        change.answered = True
+        writer = Writer().raw(change.change_id).u8(min(len(reasons), 32))
+        for reason in reasons[:32]:
+            writer.text(reason[:256])
+        self._multicast(_VERDICT, writer.done())
+
+    def _verdict(self, sender: NodeId, change_id: bytes, reasons: list[str]) -> None:
+        change = self._change
+        if change is None or change.change_id != change_id or sender not in change.members:
+            return
+        if reasons:
+            self._change = None
+            self._conclude(change, [f"{self._name_of(sender)}: {reason}" for reason in reasons])
+            return
+        change.agreed.add(sender)
+        if len(change.agreed) == len(change.members):
+            self._change = None
+            self._events.append(Apply(change.kind, change.body, change.initiator))
+            self._conclude(change, [])
+
+    def _aborted(self, sender: NodeId, change_id: bytes) -> None:
+        change = self._change
+        if change is not None and change.change_id == change_id and sender == change.initiator:
+            self._change = None
+            silent = ", ".join(self._name_of(n) for n in change.members if n not in change.agreed)
+            self._conclude(change, [f"{silent} did not answer within {_DEADLINE:.0f} s; nothing was changed"])
+
+    def _conclude(self, change: _Change, reasons: list[str]) -> None:
+        if change.initiator == self._me:
+            self._events.append(Concluded(change.change_id, tuple(reasons)))
+
+    def _multicast(self, what: int, body: bytes) -> None:
+        self._events.append(Multicast(Writer().u8(_VERSION).u8(what).raw(body).done()))

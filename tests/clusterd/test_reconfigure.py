@@ -1,0 +1,155 @@
+"""Configuration changes: every member applies the same bytes at the same place of the order, or nobody does."""
+
+import hashlib
+from collections.abc import Callable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clusterd.reconfigure import Apply, Concluded, Kind, Multicast, Reconfigure
+from transport.core import SilentLog
+
+
+def entropy_of(node: int) -> Callable[[int], bytes]:
+    count = iter(range(1 << 30))
+    return lambda size: hashlib.shake_128(f"{node}/{next(count)}".encode()).digest(size)
+
+
+class Ring:
+    """Members over a perfect order. reasons: node -> its objections (None: cannot say yet)."""
+
+    def __init__(self, *nodes: int) -> None:
+        self.reasons: dict[int, list[str] | None] = {n: [] for n in nodes}
+        self.order: list[tuple[int, bytes]] = []
+        self.seen: dict[int, list[Apply | Concluded]] = {n: [] for n in nodes}
+        self.nodes = {n: self.make(n) for n in nodes}
+        for node in self.nodes.values():
+            node.configuration(nodes)
+
+    def make(self, node: int) -> Reconfigure:
+        return Reconfigure(
+            node, lambda n: f"n{n}", lambda _kind, _body: self.reasons[node], entropy_of(node), SilentLog()
+        )
+
+    def run(self, now: float = 0.0) -> None:
+        moved = True
+        while moved:
+            moved = False
+            for number, node in self.nodes.items():
+                while (event := node.next_event()) is not None:
+                    moved = True
+                    if isinstance(event, Multicast):
+                        self.order.append((number, event.payload))
+                    else:
+                        self.seen[number].append(event)
+            while self.order:
+                sender, payload = self.order.pop(0)
+                moved = True
+                for node in self.nodes.values():
+                    node.receive(sender, payload, now)
+
+
+def test_all_agree_all_apply():
+    """Every node validates the same bytes, all say yes, then one ordered commit (votequorum.md, 12.2)."""
+    ring = Ring(1, 2, 3)
+    change = ring.nodes[1].propose(Kind.CONFIG, b"text", 0.0)
+    ring.run()
+    apply = Apply(Kind.CONFIG, b"text", 1)
+    assert ring.seen[1] == [apply, Concluded(change, ())]
+    assert ring.seen[2] == [apply] and ring.seen[3] == [apply]
+
+
+def test_one_objection_changes_nothing_and_names_the_node():
+    """A node that cannot take it refuses for all, and the initiator is told who and why."""
+    ring = Ring(1, 2, 3)
+    change = ring.nodes[1].propose(Kind.CONFIG, b"text", 0.0)
+    ring.reasons[3] = ["address 10.0.0.3 is not on this host"]
+    ring.run()
+    assert ring.seen[1] == [Concluded(change, ("n3: address 10.0.0.3 is not on this host",))]
+    assert ring.seen[2] == [] and ring.seen[3] == []
+
+
+def test_membership_change_ends_it():
+    """All or nothing: without every member's word nothing happens."""
+    ring = Ring(1, 2)
+    ring.reasons[2] = None
+    ring.nodes[1].propose(Kind.KEY, b"g", 0.0)
+    ring.run()
+    ring.nodes[1].configuration((1,))
+    ring.run()
+    (only,) = ring.seen[1]
+    assert isinstance(only, Concluded) and "membership changed" in only.reasons[0]
+
+
+def test_member_that_waits_answers_when_poked():
+    """A key that travels beside the ring may arrive after the proposal."""
+    ring = Ring(1, 2)
+    ring.reasons[2] = None
+    ring.nodes[1].propose(Kind.KEY, b"g", 0.0)
+    ring.run()
+    assert ring.seen[2] == []
+    ring.reasons[2] = []
+    ring.nodes[2].poke()
+    ring.run()
+    assert ring.seen[2] == [Apply(Kind.KEY, b"g", 1)]
+
+
+def test_silence_ends_after_ten_seconds_for_all():
+    """Never a hang: the initiator calls it off, in order, and says who was silent."""
+    ring = Ring(1, 2)
+    ring.reasons[2] = None
+    ring.nodes[1].propose(Kind.KEY, b"g", 0.0)
+    ring.run()
+    due = ring.nodes[1].next_timeout()
+    assert due == 10.0
+    ring.nodes[1].handle_timeout(due)
+    ring.run(due)
+    (only,) = ring.seen[1]
+    assert isinstance(only, Concluded) and only.reasons[0].startswith("n2 did not answer")
+    assert ring.nodes[2].next_timeout() is None
+
+
+def test_second_change_is_refused_while_one_is_under_way():
+    """One at a time in the whole cluster, whoever starts it."""
+    ring = Ring(1, 2)
+    first = ring.nodes[1].propose(Kind.CONFIG, b"a", 0.0)
+    second = ring.nodes[2].propose(Kind.CONFIG, b"b", 0.0)
+    ring.run()
+    assert Concluded(first, ()) in ring.seen[1]
+    assert ring.seen[2] == [Concluded(second, ("n1 is changing the configuration now",)), Apply(Kind.CONFIG, b"a", 1)]
+
+
+def synchronise(ring: Ring) -> None:
+    blobs = {n: node.sync_state() for n, node in ring.nodes.items()}
+    for node in ring.nodes.values():
+        node.sync_activate(blobs)
+    ring.run()
+
+
+def test_member_that_was_away_gets_the_configuration_in_force():
+    """The side that could act has the right version, and its lowest member tells the others."""
+    ring = Ring(1, 2, 3)
+    for n in (2, 3):
+        ring.nodes[n].version, ring.nodes[n].text, ring.nodes[n].was_quorate = 5, b"five", True
+    ring.nodes[1].version, ring.nodes[1].text = 4, b"four"
+    synchronise(ring)
+    assert ring.seen == {1: [Apply(Kind.CONFIG, b"five", 2)], 2: [], 3: []}
+
+
+def test_an_edited_file_of_a_joiner_changes_nobody():
+    """A higher number written on one machine is no decision of the cluster."""
+    ring = Ring(1, 2, 3)
+    for n in (2, 3):
+        ring.nodes[n].version, ring.nodes[n].was_quorate = 5, True
+    ring.nodes[1].version = 9
+    synchronise(ring)
+    assert ring.seen == {1: [], 2: [], 3: []}
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_are_counted_not_raised(payload: bytes):
+    """Nothing a peer can send makes a core raise."""
+    node = Ring(1, 2).nodes[1]
+    node.receive(2, payload, 0.0)
+    node.receive(2, b"\x01" + payload, 0.0)
+    node.sync_activate({1: node.sync_state(), 2: payload})
