@@ -1,0 +1,52 @@
+# clusterd: `make demo` shows a cluster, `make test` proves it. Both make .venv first; neither needs another step.
+# Variables: PYTHON=python3.12 (which python makes .venv), KEEP=1 (demo), RUNS, NODES, SEED, TRACE (sim), MINUTES (torture).
+
+PY := .venv/bin/python
+
+.PHONY: help demo test check sim bench fuzz torture lock clean venv venv-dev
+
+help:
+	@echo "make demo      a real three-node cluster on loopback, step by step, with its times (KEEP=1 leaves it running)"
+	@echo "make test      lint, format, types, layer arrows and all tests"
+	@echo "make check     lint, format, types, layer arrows"
+	@echo "make sim       whole nodes under faults in virtual time (RUNS=200 NODES= SEED= TRACE=)"
+	@echo "make bench     latency, throughput and durable writes of three daemons"
+	@echo "make fuzz      the property tests (decoders against any bytes among them) with 100 times the examples"
+	@echo "make torture   new simulated seeds and the live tests again and again (MINUTES=10)"
+	@echo "make lock      write the locked requirements anew    make clean   remove what make made"
+
+venv:
+	@requirements/venv.sh base
+
+venv-dev:
+	@requirements/venv.sh dev
+
+demo: venv
+	@$(PY) -m clusterd.cli.demo $(if $(KEEP),--keep)
+
+check: venv-dev
+	@$(PY) -m tests.all check
+
+test: venv-dev
+	@requirements/debian.sh
+	@$(PY) -m tests.all check unit live
+
+sim: venv-dev
+	@$(PY) -m tests.sim $(if $(RUNS),--runs $(RUNS)) $(if $(NODES),--nodes $(NODES)) $(if $(SEED),--seed $(SEED)) $(if $(TRACE),--trace $(TRACE))
+
+bench: venv
+	@$(PY) -m bench
+
+fuzz: venv-dev
+	@HYPOTHESIS_PROFILE=long $(PY) -m pytest -n 2 -m "not live" --ignore=tests/sim --timeout 7200 tests
+
+torture: venv-dev
+	@requirements/debian.sh
+	@$(PY) -m tests.torture --minutes $(or $(MINUTES),10)
+
+lock: venv
+	@requirements/lock.sh
+
+clean:
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info bench/results
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
