@@ -7,9 +7,13 @@ with the live State and may be handed to another thread.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from cfs.limits import Limits
 from transport.ids import NodeId
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 FILE = 8  # as d_type, and as pmxcfs stores it
 DIRECTORY = 4
@@ -67,6 +71,21 @@ class StateImage:
     outcomes: dict[bytes, bytes] = field(default_factory=dict)
     staging: dict[bytes, Staged] = field(default_factory=dict)
 
+    def copy(self) -> StateImage:
+        """One that may be updated apart; the entries themselves are shared."""
+        return StateImage(
+            self.index, self.revision, self.limits, dict(self.entries), dict(self.outcomes), dict(self.staging)
+        )
+
+    def update(self, delta: StateDelta) -> None:
+        """Bring this image to where `delta` leads; it must begin where this image stands."""
+        self.index, self.revision, self.limits = delta.index, delta.revision, delta.limits
+        _overlay(self.entries, delta.entries)
+        _overlay(self.staging, delta.staging)
+        self.outcomes.update(delta.outcomes)
+        for ident in forgotten(self.outcomes, delta.outcomes_after):
+            del self.outcomes[ident]
+
 
 @dataclass(slots=True)
 class StateDelta:
@@ -94,3 +113,21 @@ class StateDelta:
             later.outcomes_after,
             self.staging | later.staging,
         )
+
+
+def forgotten(outcomes: dict[bytes, bytes], after: int) -> list[bytes]:
+    """The ids at the front of an outcome table that were applied at index `after` or before."""
+    found = []
+    for ident, result in outcomes.items():
+        if int.from_bytes(result[1:9], "big") > after:  # Result.index, without decoding the rest
+            break
+        found.append(ident)
+    return found
+
+
+def _overlay(base: dict[_K, _V], changes: dict[_K, _V | None]) -> None:
+    for key, value in changes.items():
+        if value is None:
+            base.pop(key, None)
+        else:
+            base[key] = value

@@ -36,7 +36,7 @@ class Limits:
     depth: int = 32
     staging_bytes: int = 16 * MIB
     staging_count: int = 64
-    delete_entries: int = 65_536
+    delete_entries: int = 32_768
 
     def check(self) -> None:
         """Raises BadArgument naming the first value out of its range."""
@@ -66,4 +66,4 @@ class Limits:
 
 
 FLOORS = Limits(0, 0, 0, 1, 0, 1, 1)
-CEILINGS = Limits(16 * MIB, 1024 * MIB, 1_048_576, 64, 256 * MIB, 1024, 262_144)
+CEILINGS = Limits(16 * MIB, 1024 * MIB, 1_048_576, 64, 256 * MIB, 1024, 65_536)

@@ -33,7 +33,7 @@ class RecordKind(IntEnum):
     DATA_SET = 3  # DataSet: who holds data, and with how many votes
 
 
-_KINDS = frozenset(RecordKind)
+_KINDS = {int(kind): kind for kind in RecordKind}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +91,10 @@ class LogRecord:
         if not _HEAD.size <= len(data) <= _HEAD.size + MAX_BODY:
             raise WireError(f"log record: {len(data)} bytes, {_HEAD.size} to {_HEAD.size + MAX_BODY} expected")
         index, seq, rep, incarnation, kind, chain = _HEAD.unpack_from(data)
-        if kind not in _KINDS or index == 0:
+        known = _KINDS.get(kind)
+        if known is None or index == 0:
             raise WireError(f"log record: kind {kind} at index {index} not known")
-        return cls(index, RingId(seq, rep, incarnation), RecordKind(kind), bytes(data[_HEAD.size :]), chain)
+        return cls(index, RingId(seq, rep, incarnation), known, bytes(data[_HEAD.size :]), chain)
 
 
 def chain_of(previous: bytes, index: int, epoch: RingId, kind: RecordKind, body: bytes) -> bytes:

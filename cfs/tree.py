@@ -1,0 +1,109 @@
+"""The tree in memory: entries by path, who lies in which directory, how much it all is.
+
+No operation costs more than the entries it touches. True between any two calls:
+    every entry's parent is a directory of the tree (or the root)
+    size == sum of the data of all files; digest == sum over all entries
+    dirty holds exactly the paths changed since it was last taken, each with its entry now (None = gone)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from cfs.digest import TreeDigest
+from cfs.entries import Entry
+from cfs.paths import parent
+
+
+class Tree:
+    """revision: of the last change. size: bytes of all files' data."""
+
+    __slots__ = ("_children", "digest", "dirty", "entries", "revision", "size")
+
+    def __init__(self, revision: int = 0, entries: Iterable[Entry] = ()) -> None:
+        """Raises ValueError if an entry has no directory to lie in, or a revision above the tree's."""
+        self.revision = revision
+        self.entries: dict[str, Entry] = {}
+        self.size = 0
+        self.digest = TreeDigest()
+        self.dirty: dict[str, Entry | None] = {}
+        self._children: dict[str, set[str]] = {"": set()}
+        for entry in sorted(entries, key=lambda entry: entry.path.count("/")):
+            if parent(entry.path) not in self._children or entry.path in self.entries or not entry.path:
+                raise ValueError(f"{entry.path}: its directory is missing, or it is there twice")
+            if not 0 < entry.created <= entry.revision <= revision:
+                raise ValueError(f"{entry.path}: revision {entry.revision} in a tree at {revision}")
+            self.put(entry)
+        self.dirty = {}
+
+    def __len__(self) -> int:
+        """Entries, without the root."""
+        return len(self.entries)
+
+    def get(self, path: str) -> Entry | None:
+        return self.entries.get(path)
+
+    def is_directory(self, path: str) -> bool:
+        """True for the root too."""
+        return path in self._children
+
+    def is_empty(self, path: str) -> bool:
+        """Of a directory."""
+        return not self._children[path]
+
+    def names(self, path: str) -> list[str]:
+        """The names in a directory, sorted."""
+        return sorted(self._children[path])
+
+    def below(self, path: str) -> Iterator[str]:
+        """Every path below a directory, in no order; O(what is there)."""
+        waiting = [path]
+        while waiting:
+            here = waiting.pop()
+            prefix = f"{here}/" if here else ""
+            for name in self._children[here]:
+                found = prefix + name
+                yield found
+                if found in self._children:
+                    waiting.append(found)
+
+    def put(self, entry: Entry) -> None:
+        """Insert, or take the place of the entry of that path; its directory is there (a bug otherwise)."""
+        path = entry.path
+        old = self.entries.get(path)
+        if old is not None:
+            assert old.type == entry.type
+            self.size -= len(old.data)
+            self.digest.remove(old)
+        else:
+            above, _, name = path.rpartition("/")
+            self._children[above].add(name)
+            if entry.is_directory:
+                self._children[path] = set()
+        self.entries[path] = entry
+        self.size += len(entry.data)
+        self.digest.add(entry)
+        self.dirty[path] = entry
+
+    def remove(self, path: str) -> Entry:
+        """Take out a file or an empty directory."""
+        entry = self.entries[path]
+        if entry.is_directory:
+            assert not self._children[path]
+            del self._children[path]
+        del self.entries[path]
+        above, _, name = path.rpartition("/")
+        self._children[above].discard(name)
+        self.size -= len(entry.data)
+        self.digest.remove(entry)
+        self.dirty[path] = None
+        return entry
+
+    def remove_all(self, path: str) -> int:
+        """Take out an entry with everything below it; returns how many."""
+        gone = [path]
+        if path in self._children:
+            gone += self.below(path)
+        for found in sorted(gone, reverse=True):  # what lies below sorts after its directory
+            self.remove(found)
+        return len(gone)
