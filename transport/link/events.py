@@ -1,0 +1,89 @@
+"""What the links tell the layer above, and what they ask it to send.
+
+Times are seconds on the caller's clock (CLOCK_BOOTTIME in the daemon); sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transport.ids import LinkId, NodeId, RingId
+
+Address = tuple[str, int]  # (IP in canonical text, port); a link-local IPv6 address carries its %scope
+
+
+@dataclass(frozen=True, slots=True)
+class ReachabilityChange:
+    """A peer became reachable (its first path came up) or unreachable (its last one went down).
+
+    reason: one short sentence, the evidence. refused: the peer's host said that nobody listens there.
+    row: all peers reachable now, our row of the reachability matrix.
+    """
+
+    peer: NodeId
+    reachable: bool
+    reason: str
+    refused: bool
+    row: frozenset[NodeId]
+
+
+@dataclass(frozen=True, slots=True)
+class MtuChange:
+    """`Links.frame_budget()` is `budget` from now on."""
+
+    budget: int
+
+
+@dataclass(slots=True)
+class BeatEcho:
+    """`peer` answered, standing for `ring_id`, a ping that we sent at `sent_at` (our clock)."""
+
+    peer: NodeId
+    ring_id: RingId
+    sent_at: float
+
+
+@dataclass(slots=True)
+class PathSend:
+    """One link message to seal for the session with `peer` on `link` and to send to `address`.
+
+    payload: complete, with padding. pad_to: the UDP payload size the sealed datagram then has (probes), else None.
+    Without a session the caller sends a handshake there instead.
+    """
+
+    peer: NodeId
+    link: LinkId
+    address: Address
+    payload: bytes
+    pad_to: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PathRow:
+    """One path as `clusterctl links` shows it.
+
+    local, remote: "IP:PORT" ("[IP]:PORT" for IPv6); local is None when this node has no address on the link.
+    state: up | down | disabled. active: data goes this way now. latency_s: round trip, smoothed; latency_p99_s: of the
+    last 100 pongs; None before the first pong. loss: 0..1 over the last 100 pings. mtu: IP packet size.
+    since: when the state began, on the caller's clock. reason: why not up, None when up.
+    """
+
+    peer: NodeId
+    name: str
+    link: LinkId
+    local: str | None
+    remote: str
+    state: str
+    active: bool
+    priority: int
+    latency_s: float | None
+    latency_p99_s: float | None
+    jitter_s: float | None
+    loss: float
+    mtu: int
+    since: float
+    reason: str | None
+    tx_packets: int
+    rx_packets: int
+    tx_bytes: int
+    rx_bytes: int
