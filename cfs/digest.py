@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
+from collections.abc import Iterable
 
 from cfs.entries import DIRECTORY, FILE, Entry
 from cfs.limits import PATH_BYTES
@@ -70,9 +71,11 @@ class TreeDigest:
 
     __slots__ = ("_buckets", "_sum")
 
-    def __init__(self) -> None:
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._sum = 0
         self._buckets = [0] * BUCKETS
+        for entry in entries:
+            self.add(entry)
 
     def add(self, entry: Entry) -> None:
         self._change(entry.path, entry.digest)

@@ -48,12 +48,14 @@ class TruncateTail:
     """Drop the log's records after `after_index` (>= the last checkpoint and every known commit).
 
     set_aside: save them first under discarded/ with `reason`; without, they are just dropped.
+    revisions: first and last revision that were only here, for the listing (`fs discarded`).
     """
 
     receipt: int
     after_index: int
     set_aside: bool
     reason: str
+    revisions: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Adopt:
     commit_index: int = 0
     set_aside: bool = False
     reason: str = ""
+    revisions: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)

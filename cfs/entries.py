@@ -92,10 +92,12 @@ class StateDelta:
     """What changed in a State between two log indexes: what a checkpoint writes.
 
     entries, staging: None = gone.  outcomes: added, in order; those with index <= outcomes_after fell out of the table.
+    digest: the State's at `index`, so that whoever follows by deltas can check that it followed rightly.
     """
 
     index: int
     revision: int
+    digest: bytes
     limits: Limits
     entries: dict[str, Entry | None]
     outcomes: dict[bytes, bytes]
@@ -107,6 +109,7 @@ class StateDelta:
         return StateDelta(
             later.index,
             later.revision,
+            later.digest,
             later.limits,
             self.entries | later.entries,
             self.outcomes | later.outcomes,

@@ -24,6 +24,7 @@ from transport.ids import NodeId
 
 VERSION = 1
 ID_BYTES = 16
+MAX_TIME = (1 << 63) - 1  # nanoseconds: the year 2262; SQLite's integers are signed
 MAX_OPERATION = INLINE_BYTES + 2 * PATH_BYTES + 128  # bytes of the longest encoding
 
 
@@ -74,7 +75,8 @@ class Operation:
     """One ordered operation.
 
     id: 16 random bytes of the client's; a retry carries the same, and is applied once.
-    writer: the node that proposes it.  time: client's clock, Unix nanoseconds; becomes mtime, decides nothing.
+    writer: the node that proposes it.  time: client's clock, Unix nanoseconds, 0..MAX_TIME; becomes mtime, decides
+    nothing.
     since: the log index known when it was *first* proposed, 0 = not told. A retry that comes more than OUTCOMES indexes
         later is refused as EXPIRED (its first outcome may be forgotten), which makes exactly-once strict.
     condition: None, or the revision the entry at `path` must have; 0 = it must not exist.
@@ -101,6 +103,8 @@ class Operation:
         except UnicodeEncodeError as error:
             raise NameInvalid(f"{self.path!r}: not UTF-8") from error
         staging = self.staging if self.kind in (Kind.STAGE, Kind.PUT_STAGED, Kind.DROP_STAGED) else bytes(ID_BYTES)
+        if not 0 <= self.time <= MAX_TIME:
+            raise BadArgument(f"time {self.time}, 0 to {MAX_TIME} nanoseconds are allowed")
         if len(self.id) != ID_BYTES or len(staging) != ID_BYTES:
             raise BadArgument(f"operation and staging ids have {ID_BYTES} bytes")
         if len(self.data) > INLINE_BYTES:
@@ -141,7 +145,7 @@ class Operation:
             raise WireError(f"operation: {len(data)} bytes, {_HEAD.size + 2} to {MAX_OPERATION} expected")
         version, number, flags, present, ident, writer, time, since = _HEAD.unpack_from(data)
         kind = _KINDS.get(number)
-        if version != VERSION or kind is None or present > 1:
+        if version != VERSION or kind is None or present > 1 or time > MAX_TIME:
             raise WireError(f"operation: version {version}, kind {number}, fields {present} not known")
         if flags & ~_ALLOWED[number] or (present and kind not in _CONDITIONAL):
             raise WireError(f"operation: flags {flags:#x} or condition not known for {kind.name}")
@@ -199,6 +203,7 @@ class Code(IntEnum):
 
 
 _RESULT = struct.Struct("!BQQQ")
+RESULT_BYTES = _RESULT.size
 
 
 @dataclass(slots=True)

@@ -178,6 +178,7 @@ class State:
         delta = StateDelta(
             self.index,
             self._tree.revision,
+            self.digest(),
             self._judge.limits,
             self._tree.dirty,
             self._new_outcomes,
