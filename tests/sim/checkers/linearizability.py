@@ -1,0 +1,148 @@
+"""Is there one order of all operations on a key that explains every answer and keeps real time? (S2)
+
+The search of Wing and Gong with Lowe's memory of (what is placed, state), per key as porcupine does it. Operations
+whose outcome is unknown may be placed anywhere after they began, or nowhere. Revisions only grow, so operations whose
+answer tells one are placed in the order of these: what is left to search is where the others go.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from math import inf
+
+from tests.sim.history import ACKED, FAILED, REFUSED, Call, History, Violation
+
+State = tuple[bytes | None, int | None]  # value, revision; revision None: set by an operation whose answer was lost
+ABSENT: State = (None, 0)
+MAX_STEPS = 400_000  # beyond, the key is left undecided: its history has too many unknown outcomes
+CHECKED = ("put", "cas", "rm", "read")
+
+
+def check(history: History) -> int:
+    """Raises Violation for a key without an order; returns how many keys were left undecided."""
+    if history.narrow:  # set-aside branches are no single register; S5 checks them
+        return 0
+    by_key: dict[str, list[Call]] = defaultdict(list)
+    shared = {key for call in history.calls if call.kind in ("mv", "mkdir") for key in (call.key, call.to)}
+    for call in history.calls:
+        if call.kind in CHECKED and call.outcome != REFUSED and call.key not in shared:
+            by_key[call.key].append(call)
+    undecided = 0
+    for key in sorted(by_key):
+        verdict = linearizable(by_key[key])
+        if verdict is None:
+            undecided += 1
+        elif not verdict:
+            last = max((c.ended for c in by_key[key] if c.ended is not None), default=0.0)
+            count = len(by_key[key])
+            raise Violation(last, "S2", f"no order of the {count} operations on {key} explains their answers")
+    return undecided
+
+
+def linearizable(calls: list[Call]) -> bool | None:
+    """True, False, or None when the search was given up."""
+    certain = [c for c in calls if c.outcome in (ACKED, FAILED)]
+    # An open or unknown read promised nothing; an unknown write may yet happen, until for ever.
+    calls = [c for c in calls if c.outcome in (ACKED, FAILED) or not c.is_read]
+    calls.sort(key=lambda c: (c.invoked, c.ended if c.ended is not None else inf, c.id))
+    begins = [c.invoked for c in calls]
+    ends = [c.ended if c.outcome in (ACKED, FAILED) and c.ended is not None else inf for c in calls]
+    wanted = sum(1 << i for i, c in enumerate(calls) if c.outcome in (ACKED, FAILED))
+    if not certain:
+        return True
+    written = {c.value for c in calls if c.kind in ("put", "cas")}
+    if any(c.is_read and c.value is not None and c.value not in written for c in calls):
+        return False
+    needs = _placed_before(calls)
+    seen: set[tuple[int, State]] = set()
+    # Depth first: (placed, state, first index not placed, next candidate)
+    stack: list[tuple[int, State, int]] = [(0, ABSENT, 0)]
+    steps = 0
+    while stack:
+        placed, state, low = stack.pop()
+        if placed & wanted == wanted:
+            return True
+        while low < len(calls) and placed >> low & 1:
+            low += 1
+        # Whoever is placed next must have begun before the earliest end among those not placed.
+        earliest = inf
+        for index in range(low, len(calls)):
+            if begins[index] > earliest:
+                break
+            if not placed >> index & 1 and ends[index] < earliest:
+                earliest = ends[index]
+        found: list[tuple[int, State, int]] = []
+        for index in range(low, len(calls)):
+            if begins[index] > earliest:
+                break
+            if placed >> index & 1 or placed & needs[index] != needs[index]:
+                continue
+            steps += 1
+            after = apply(state, calls[index])
+            if after is None:
+                continue
+            key = (placed | 1 << index, after)
+            if key not in seen:
+                seen.add(key)
+                found.append((key[0], after, low))
+        # Tried first: what must be placed, the earliest begun; a lost answer only when nothing else explains the rest.
+        found.sort(key=lambda branch: (branch[0] ^ placed) & wanted == 0)
+        stack.extend(reversed(found))
+        if steps > MAX_STEPS:
+            return None
+    return False
+
+
+def _placed_before(calls: list[Call]) -> list[int]:
+    """For each call the set, as bits, of those that must be placed before it because of the revisions they told."""
+    told = sorted(
+        (call.revision, call.kind == "read" or call.outcome == FAILED, index)
+        for index, call in enumerate(calls)
+        if call.outcome in (ACKED, FAILED) and call.revision and (call.kind in ("cas", "read") or call.outcome == ACKED)
+    )
+    needs = [0] * len(calls)
+    before = group = 0
+    current: tuple[int, bool] = (0, False)
+    for revision, looks, index in told:
+        if (revision, looks) != current:
+            before, group, current = before | group, 0, (revision, looks)
+        needs[index] = before
+        group |= 1 << index
+    return needs
+
+
+def apply(state: State, call: Call) -> State | None:
+    """The state after `call` with its answer, None when the answer does not fit the state."""
+    value, revision = state
+    known = call.outcome in (ACKED, FAILED)
+    match call.kind:
+        case "read":
+            fits = call.value == value and revision in (None, call.revision)
+            return (value, call.revision) if fits else None
+        case "put":
+            if call.outcome == FAILED:
+                return state
+            if known and revision is not None and call.revision <= revision:
+                return None
+            return (call.value, call.revision if known else None)
+        case "cas":
+            assert call.expected is not None
+            if call.outcome == FAILED:
+                if call.revision == call.expected or not _matches(state, call.revision):
+                    return None
+                return (value, call.revision)
+            if not _matches(state, call.expected):
+                return None
+            return (call.value, call.revision if known else None)
+        case "rm":
+            if call.outcome == FAILED:
+                return state if value is None else None
+            return None if value is None else ABSENT
+    raise AssertionError(call.kind)
+
+
+def _matches(state: State, revision: int) -> bool:
+    """Could an entry in this state have this revision (0: does not exist)?"""
+    if revision == 0:
+        return state[0] is None
+    return state[0] is not None and state[1] in (None, revision)

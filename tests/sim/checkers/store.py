@@ -1,0 +1,167 @@
+"""What the store promises about single operations: S1 durable, S3 ended, S4 alike, S5 nothing thrown away, S6.
+
+S2 is in linearizability.py, but for the order of revisions in real time, which holds over all keys at once.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from tests.sim.history import ACKED, FAILED, REFUSED, UNKNOWN, Call, History, Violation
+from transport.ids import NodeId, RingId
+
+COMMIT_DEADLINE = 5.0  # seconds after which an operation ends as unknown (S3)
+GRACE = 1.0  # timers, a slow disk's answer and a busy process on top
+
+
+def check(history: History) -> None:
+    """Raises Violation for the first promise found broken."""
+    check_required_sets(history)
+    check_every_call_ended(history)
+    check_refused_never_appears(history)
+    check_acked_is_kept(history)
+    check_revisions_follow_real_time(history)
+    check_digests(history)
+    check_reads_never_go_back(history)
+
+
+def check_required_sets(history: History) -> None:
+    """S1: at the moment of the ack the operation is on disk at the proposer and on a data majority, or, where the epoch
+    is narrow, on every member."""
+    total = sum(history.votes.values())
+    for ack in history.durable:
+        if ack.proposer not in ack.holders:
+            text = f"acknowledged by node {ack.proposer}, which does not have it on disk"
+            raise Violation(ack.at, "S1", f"operation {ack.id.hex()} {text}")
+        epoch = history.epochs.get(ack.epoch)
+        if epoch is not None and epoch.kind.name != "MAJORITY":
+            missing = sorted(set(epoch.holders) - set(ack.holders))
+            if missing:
+                raise Violation(
+                    ack.at, "S1", f"operation {ack.id.hex()} acknowledged in a narrow epoch without {missing}"
+                )
+            continue
+        held = sum(history.votes[node] for node in ack.holders)
+        if 2 * held <= total:
+            text = f"acknowledged with {held} of {total} data votes on disk (nodes {list(ack.holders)})"
+            raise Violation(ack.at, "S1", f"operation {ack.id.hex()} {text}")
+
+
+def check_every_call_ended(history: History) -> None:
+    """S3: every operation ends in acknowledged, refused or unknown in time, unless the process it was asked of died."""
+    ends: dict[tuple[NodeId, int], float | None] = {(p.node, p.number): p.ended for p in history.processes}
+    for call in history.calls:
+        if call.ended is None and ends.get((call.node, call.process)) is None:
+            raise Violation(call.invoked, "S3", f"never ended: {call}, begun at {call.invoked:.3f} s")
+
+
+def check_deadline(call: Call, paused: float) -> None:
+    """S3: no operation takes longer than the commit deadline; paused: seconds the process could not run meanwhile."""
+    if call.ended is not None and call.ended - call.invoked > COMMIT_DEADLINE + GRACE + paused:
+        raise Violation(call.ended, "S3", f"took {call.ended - call.invoked:.3f} s: {call}")
+
+
+def check_refused_never_appears(history: History) -> None:
+    """S3: what was refused never entered a log."""
+    for call in history.calls:
+        if call.outcome == REFUSED and not call.doubtful and call.id in history.logged:
+            raise Violation(call.ended or 0.0, "S3", f"refused, but in a log: {call} ({call.id.hex()})")
+
+
+def check_acked_is_kept(history: History) -> None:
+    """S1 and S5: after everything healed each acknowledged operation has its outcome on every node; one that a narrow
+    or forced epoch acknowledged may be set aside instead, and is then listed."""
+    for call in history.calls:
+        if call.outcome not in (ACKED, FAILED) or call.is_read:
+            continue
+        for store in history.final:
+            found = store.outcomes.get(call.id)
+            if found is None and history.narrow and any(call.id in other.discarded for other in history.final):
+                continue
+            at = call.ended or 0.0
+            if found is None:
+                promise = "S5" if history.narrow else "S1"
+                raise Violation(at, promise, f"lost on node {store.node}: {call} ({call.id.hex()})")
+            if call.outcome == ACKED and not history.narrow and found[1] != call.revision:
+                raise Violation(at, "S1", f"node {store.node} has it as revision {found[1]}: {call}")
+
+
+def check_revisions_follow_real_time(history: History) -> None:
+    """S2: of two writes, the one that was acknowledged before the other was begun has the lower revision."""
+    if history.narrow:
+        return
+    writes = [c for c in history.calls if c.outcome == ACKED and not c.is_read and c.ended is not None]
+    begun = sorted(writes, key=lambda c: c.invoked)
+    ended = sorted(writes, key=lambda c: c.ended or 0.0)
+    highest: Call | None = None
+    next_ended = 0
+    for call in begun:
+        while next_ended < len(ended) and (ended[next_ended].ended or 0.0) < call.invoked:
+            if highest is None or ended[next_ended].revision > highest.revision:
+                highest = ended[next_ended]
+            next_ended += 1
+        if highest is not None and highest.revision >= call.revision:
+            raise Violation(call.ended or 0.0, "S2", f"{call} was begun after {highest} had been acknowledged")
+
+
+def check_digests(history: History) -> None:
+    """S4: two nodes at the same revision hold the same tree."""
+    if not history.narrow:
+        known: dict[int, tuple[bytes, NodeId]] = {}
+        for sample in history.samples:
+            digest, node = known.setdefault(sample.revision, (sample.digest, sample.node))
+            if digest != sample.digest:
+                text = f"nodes {node} and {sample.node} differ at revision {sample.revision}"
+                raise Violation(sample.at, "S4", text)
+    for store in history.final[1:]:
+        first = history.final[0]
+        if (store.revision, store.digest) != (first.revision, first.digest):
+            at = max((sample.at for sample in history.samples), default=0.0)
+            text = f"node {first.node} ended at revision {first.revision}, node {store.node} at {store.revision}"
+            raise Violation(at, "S4", f"{text}, digests {'alike' if store.digest == first.digest else 'differ'}")
+
+
+def check_reads_never_go_back(history: History) -> None:
+    """S2: what a node shows of its own copy never gets older, also across a restart, and has the writes it
+    acknowledged. A sample of process -1 says that the node's disk was lost: it starts anew."""
+    if history.narrow:
+        return
+    seen: dict[NodeId, int] = {}
+    acks = sorted(
+        (c.ended, c.node, c.revision) for c in history.calls if c.outcome == ACKED and not c.is_read and c.ended
+    )
+    position = 0
+    for sample in history.samples:
+        while position < len(acks) and acks[position][0] < sample.at:
+            _, node, revision = acks[position]
+            seen[node] = max(seen.get(node, 0), revision)
+            position += 1
+        if sample.process < 0:
+            seen[sample.node] = 0
+            continue
+        if sample.revision < seen.get(sample.node, 0):
+            text = f"node {sample.node} shows revision {sample.revision} after {seen[sample.node]}"
+            raise Violation(sample.at, "S2", text)
+        seen[sample.node] = sample.revision
+
+
+def check_epochs_form_one_line(history: History) -> None:
+    """Q5: the epochs that acknowledged anything stand in one line of parents, unless they are narrow or forced."""
+    used = {ack.epoch for ack in history.durable}
+    line = sorted(ring for ring in used if ring in history.epochs and history.epochs[ring].kind.name == "MAJORITY")
+    for older, newer in pairwise(line):
+        if older not in ancestors(history, newer):
+            at = max(ack.at for ack in history.durable if ack.epoch == newer)
+            raise Violation(at, "Q5", f"epoch {newer} acknowledged writes and does not descend from {older}")
+
+
+def ancestors(history: History, ring: RingId) -> set[RingId]:
+    found: set[RingId] = set()
+    while ring in history.epochs and history.epochs[ring].parent not in found:
+        ring = history.epochs[ring].parent
+        found.add(ring)
+    return found
+
+
+def unknown_writes(history: History) -> int:
+    return sum(1 for call in history.calls if not call.is_read and (call.outcome == UNKNOWN or call.doubtful))
