@@ -1,294 +1,357 @@
-"""A simulated disk: the store's log, tree and small files, with what a crash leaves of them.
+"""A disk in memory for the simulator: the requests of cfs/disk.py with latency, power loss, torn writes, errors and bit
+rot.
 
-Requests are carried out in order; appends that wait together share one fsync, as the real shell does. Killing the
-process loses what had not been asked of the kernel, losing power also what was not yet synced: of an append under way a
-prefix survives, of an atomic step all or nothing. A failing disk fails everything until it is mended. The rules are
-those of cfs/disk.py.
+Seconds are virtual. All chance comes from the given random.Random, so a seed repeats. What a request wrote counts as
+durable only once its fsync ended; a crash before that keeps a random prefix of an append and either side of an atomic
+step.
+
+    disk.request(event, now)                  for every disk request the replica emits
+    disk.next_timeout(); disk.poll(now)       -> [(receipt, error)] to hand to replica.persisted, in order
+    disk.crash()                              power loss; then disk.open(now) -> StoreImage for the next process
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
 
 from cfs.disk import Adopt, AppendLog, Checkpoint, DiskRequest, MarkCommit, StoreHealth, StoreImage, TruncateTail
-from cfs.entries import StateImage
-from cfs.records import GENESIS, START, Lineage, LogPosition, LogRecord, RecordKind
-from tests.sim.clock import Clock
-from transport.events import Persist
+from cfs.entries import StateDelta, StateImage
+from cfs.records import START, Lineage, LogPosition, LogRecord, RecordKind
 
-Waiting = AppendLog | TruncateTail | Adopt | Checkpoint  # the requests that take time and are answered
-KEPT = 2000  # records before a checkpoint that stay in the log for peers that are behind
-_ID = slice(4, 20)  # where an encoded operation has its id (cfs/messages.py)
+PROBE = 1.0  # a failed disk is tried again so often
+QUIESCENCE = 1.0  # a commit mark nothing else carried is on disk after so long
 
 
-@dataclass(slots=True)
+@dataclass
+class Discarded:
+    """What was set aside: the records of a dropped tail, or a whole generation."""
+
+    reason: str
+    records: list[LogRecord]
+    image: StateImage | None = None
+    position: LogPosition = START
+
+
+@dataclass
 class Generation:
-    """One store on disk: the tree at `position`, and the log before and after it."""
+    """One store on the platter. log: encoded records from `first` on, of which those > position.index are the tail."""
 
-    state: StateImage = field(default_factory=StateImage)
+    number: int = 0
+    image: StateImage = field(default_factory=StateImage)
     position: LogPosition = START
     lineage: Lineage = field(default_factory=Lineage)
-    log: list[LogRecord] = field(default_factory=list)
+    first: LogPosition = START  # the position before the first retained record
+    log: list[bytes] = field(default_factory=list)
     commit_index: int = 0
 
-    @property
-    def end(self) -> int:
-        return self.log[-1].index if self.log else self.position.index
+    def end_index(self) -> int:
+        return self.first.index + len(self.log)
+
+    def end(self) -> LogPosition:
+        return LogRecord.decode(self.log[-1]).position if self.log else self.first
 
 
-def operation_ids(records: tuple[LogRecord, ...] | list[LogRecord]) -> list[bytes]:
-    return [record.body[_ID] for record in records if record.kind is RecordKind.OPERATION]
+@dataclass
+class _Job:
+    requests: list[DiskRequest]
+    done: float
 
 
 class SimDisk:
-    """The disk of one machine; it outlives processes.
+    """See the file's first lines.
 
-    answer(receipt, error): of a store request.  filed(persist, error): of a small file.
+    latency: bounds in seconds of one fsync, drawn evenly, set at will.  retain: records kept in the log behind the checkpoint.
+    full, broken: while True every write fails; set at will.  discarded: everything set aside, oldest first.
     """
 
-    def __init__(
-        self,
-        clock: Clock,
-        random: Random,
-        answer: Callable[[int, str | None], None],
-        filed: Callable[[Persist, str | None], None],
-    ) -> None:
-        self._clock = clock
+    def __init__(self, random: Random, latency: tuple[float, float] = (0.0003, 0.004), retain: int = 10_000) -> None:
+        self.full = False
+        self.broken = False
+        self.discarded: list[Discarded] = []
+        self.fsyncs = 0
         self._random = random
-        self._answer = answer
-        self._filed = filed
-        self._queue: deque[Waiting] = deque()
-        self._under_way: list[Waiting] = []
-        self._life = 0  # answers to a process that died are dropped
-        self._batch = 0
-        self._files_under_way: list[Persist] = []
-        self._told_failed = False
-        self._commit = 0
-        self.fsync = (0.0005, 0.003)
-        self.slow = 1.0
-        self.failing = ""
-        self.store: Generation | None = None
-        self.marker: LogPosition | None = None
-        self.damaged = False
-        self.files: dict[str, bytes] = {}
-        self.discarded: list[tuple[str, tuple[bytes, ...]]] = []  # reason, ids of the operations set aside
-        self.ever_logged: set[bytes] = set()
-        self._ids: set[bytes] = set()
-        self._unsynced = 0  # records at the log's end that only the kernel has
-        self.writes = 0
+        self.latency = latency
+        self._retain = retain
+        self._store: Generation | None = None
+        self._marker: tuple[int, LogPosition] | None = None
+        self._generations = 0
+        self._power_on()
 
-    # -- asked by the process --------------------------------------------------------------------------------
+    def _power_on(self) -> None:
+        self._queue: deque[DiskRequest] = deque()
+        self._job: _Job | None = None
+        self._answers: list[tuple[int, str | None]] = []
+        self._failed = False
+        self._probe: float | None = None
+        self._mark = 0
+        self._mark_due: float | None = None
+        self._delta: tuple[StateDelta, LogPosition, Lineage] | None = None
 
-    def request(self, request: DiskRequest) -> None:
+    # --- what the shell does -------------------------------------------------------------------------------------
+
+    def open(self, now: float = 0.0) -> StoreImage:
+        """The store as the next process finds it; forgets whatever the last one had queued."""
+        self._power_on()
+        return self.peek()
+
+    def peek(self) -> StoreImage:
+        """What a process that starts now would find."""
+        marker = self._marker[1] if self._marker else None
+        store = self._store
+        if store is None:
+            lost = "the store is gone" if marker else "no store yet"
+            return StoreImage(StoreHealth.MISSING, lost, marker=marker)
+        records, message = self._readable(store)
+        retained = tuple(r for r in records if r.index <= store.position.index)
+        tail = tuple(r for r in records if r.index > store.position.index)
+        health = StoreHealth.DAMAGED if message else StoreHealth.OK
+        image = StoreImage(
+            health,
+            message,
+            store.image.copy(),
+            store.position,
+            store.lineage,
+            retained,
+            tail,
+            store.commit_index,
+            marker,
+        )
+        if not message and self._marker is not None:
+            number, position = self._marker
+            there = (store.number, image.end.epoch, image.end.index)
+            if there[0] < number or (there[0] == number and there < (number, position.epoch, position.index)):
+                image.health = StoreHealth.ROLLED_BACK
+                image.message = f"the log ends at index {image.end.index}, but this node had index {position.index}"
+        return image
+
+    def request(self, request: DiskRequest, now: float) -> None:
+        """Queue one request; answers come out of `poll`."""
         if isinstance(request, MarkCommit):
-            self._commit = max(self._commit, request.index)
-            self._clock.after(1.0, self._write_commit, self._life, request.index)
+            self._mark = max(self._mark, request.index)
+            if self._mark_due is None:
+                self._mark_due = now + QUIESCENCE
             return
+        assert request.receipt > 0
         self._queue.append(request)
-        if not self._under_way:
-            self._begin()
+        self._start(now)
 
-    def persist(self, file: Persist) -> None:
-        self._files_under_way.append(file)
-        self._clock.after(self._time(), self._file_done, self._life, file)
+    def next_timeout(self) -> float | None:
+        """When `poll` has something to do."""
+        due = [t for t in (self._job.done if self._job else None, self._probe, self._mark_due) if t is not None]
+        return min(due) if due else None
 
-    def _time(self) -> float:
-        return self._random.uniform(*self.fsync) * self.slow
+    def poll(self, now: float) -> list[tuple[int, str | None]]:
+        """Advance to `now`; the answers that came due, in order."""
+        while self._job is not None and now >= self._job.done:
+            job, self._job = self._job, None
+            for request in job.requests:
+                self._finish(request, job.done)
+            self._start(job.done)
+        if self._probe is not None and now >= self._probe:
+            self._probe = now + PROBE if self._trouble() else None
+            if self._probe is None:
+                self._failed = False
+                self._answers.append((0, None))
+        if self._mark_due is not None and now >= self._mark_due:
+            self._mark_due = None
+            if self._store is not None and not self._trouble() and not self._failed:
+                self._commit(self._mark)
+                self.fsyncs += 1
+        answers, self._answers = self._answers, []
+        return answers
 
-    def _begin(self) -> None:
-        """Take what the next fsync covers: all waiting appends, or one step of another kind."""
-        self._under_way = [self._queue.popleft()]
-        if isinstance(self._under_way[0], AppendLog):
+    def close(self) -> None:
+        """A clean end of the process: everything queued is on disk, and the marker."""
+        if self._job is not None:
+            for request in self._job.requests:
+                self._finish(request, self._job.done)
+        while self._queue:
+            self._finish(self._queue.popleft(), 0.0)
+        if self._store is not None and not self._failed:
+            self._commit(self._mark)
+            self._mark_here(self._store)
+        self._power_on()
+
+    # --- what the world does to it -------------------------------------------------------------------------------
+
+    def crash(self) -> None:
+        """Power loss: what was not fsynced survives in part or not at all."""
+        pending = (self._job.requests if self._job else []) + list(self._queue)
+        if not self._failed and not self._trouble():
+            for request in pending:
+                if self._random.random() < 0.5:
+                    break
+                if isinstance(request, AppendLog):
+                    keep = self._random.randint(0, len(request.records))
+                    if self._append(AppendLog(0, request.records[:keep], request.commit_index)) is not None:
+                        break
+                    if keep < len(request.records):
+                        break
+                else:
+                    self._finish(request, 0.0)
+        self._power_on()
+
+    def lose(self) -> None:
+        """Somebody deletes the store; the marker, elsewhere, stays."""
+        self._store = None
+
+    def rot(self, index: int) -> bool:
+        """Flip a bit in the log record at `index`; False if it is not in the log (any more)."""
+        store = self._store
+        if store is None or not store.first.index < index <= store.end_index():
+            return False
+        at = index - store.first.index - 1
+        data = bytearray(store.log[at])
+        data[self._random.randrange(57, len(data)) if len(data) > 57 else 30] ^= 1 << self._random.randrange(8)
+        store.log[at] = bytes(data)
+        return True
+
+    def backup(self) -> Generation | None:
+        """A copy of the store without the marker, as an administrator may make one."""
+        return _copy(self._store)
+
+    def restore(self, saved: Generation | None) -> None:
+        """Put an old copy in place of the store."""
+        self._store = _copy(saved)
+
+    # --- inside --------------------------------------------------------------------------------------------------
+
+    def _trouble(self) -> str | None:
+        if self.broken:
+            return "Input/output error"
+        return "No space left on device" if self.full else None
+
+    def _start(self, now: float) -> None:
+        if self._job is not None or not self._queue:
+            return
+        batch = [self._queue.popleft()]
+        if isinstance(batch[0], AppendLog):
             while self._queue and isinstance(self._queue[0], AppendLog):
-                self._under_way.append(self._queue.popleft())
-        self._batch += 1
-        self._clock.after(self._time(), self._done, self._batch)
+                batch.append(self._queue.popleft())
+        self._job = _Job(batch, now + self._random.uniform(*self.latency))
 
-    def _done(self, batch: int) -> None:
-        if batch != self._batch:
-            return
-        if self.failing:
-            self._fail_all()
-            return
-        requests, self._under_way = self._under_way, []
-        for request in requests:
-            self._carry_out(request)
-        if self._queue:
-            self._begin()
-        self._answer_all(requests, None)
+    def _finish(self, request: DiskRequest, now: float) -> None:
+        assert not isinstance(request, MarkCommit)
+        if isinstance(request, Checkpoint):
+            earlier = self._delta[0] if self._delta else None
+            delta = earlier.then(request.delta) if earlier else request.delta
+            self._delta = (delta, request.position, request.lineage)
+        error = self._trouble()
+        if self._failed or error is not None:
+            error = error or "the disk failed and was not tried again yet"
+            if not self._failed:
+                self._failed = True
+                self._probe = now + PROBE
+                self._answers.append((0, error))
+        else:
+            self.fsyncs += 1
+            error = self._execute(request)
+        self._answers.append((request.receipt, error))
 
-    def _fail_all(self) -> None:
-        """What waits behind a failed request was built on it, so it fails too."""
-        requests = [*self._under_way, *self._queue]
-        self._under_way.clear()
-        self._queue.clear()
-        self._batch += 1
-        if not self._told_failed:
-            self._told_failed = True
-            self._answer(0, self.failing)
-        self._answer_all(requests, self.failing)
+    def _execute(self, request: DiskRequest) -> str | None:
+        if isinstance(request, AppendLog):
+            return self._append(request)
+        if isinstance(request, Adopt):
+            return self._adopt(request)
+        if isinstance(request, TruncateTail):
+            return self._truncate(request)
+        assert isinstance(request, Checkpoint)
+        return self._checkpoint()
 
-    def _answer_all(self, requests: list[Waiting], error: str | None) -> None:
-        life = self._life
-        for request in requests:
-            if life == self._life:  # an answer may have been the last thing that this process did
-                self._answer(request.receipt, error)
-
-    def _file_done(self, life: int, file: Persist) -> None:
-        if life != self._life:
-            return
-        self._files_under_way.remove(file)
-        if not self.failing:
-            self.files[file.name] = file.value
-            self.writes += 1
-        self._filed(file, self.failing or None)
-
-    def _write_commit(self, life: int, index: int) -> None:
-        if life == self._life and not self.failing and self.store is not None:
-            self.store.commit_index = max(self.store.commit_index, min(index, self.store.end))
-
-    # -- what it does ----------------------------------------------------------------------------------------
-
-    def _carry_out(self, request: Waiting) -> None:
-        self.writes += 1
-        match request:
-            case AppendLog():
-                self._append(request.records, request.sync)
-                assert self.store is not None
-                commit = min(max(request.commit_index, self._commit), self.store.end)
-                self.store.commit_index = max(self.store.commit_index, commit)
-            case TruncateTail():
-                self._truncate(request)
-            case Adopt():
-                self._adopt(request)
-            case Checkpoint():
-                self._checkpoint(request)
-        if self.store is not None:
-            epoch = self.store.log[-1].epoch if self.store.log else self.store.position.epoch
-            self.marker = LogPosition(self.store.end, epoch, GENESIS)
-
-    def _append(self, records: tuple[LogRecord, ...], sync: bool) -> None:
-        assert self.store is not None, "an append to a disk without a store"
-        for record in records:
-            assert record.index == self.store.end + 1, f"record {record.index} appended after {self.store.end}"
-            self.store.log.append(record)
-        ids = operation_ids(records)
-        self.ever_logged.update(ids)
-        self._ids.update(ids)
-        self._unsynced = 0 if sync else self._unsynced + len(records)
-
-    def _truncate(self, request: TruncateTail) -> None:
-        assert self.store is not None
-        assert request.after_index >= self.store.position.index, "only a log tail is ever dropped"
-        dropped = [record for record in self.store.log if record.index > request.after_index]
-        self.store.log = [record for record in self.store.log if record.index <= request.after_index]
-        self.store.commit_index = min(self.store.commit_index, request.after_index)
-        if request.set_aside:
-            self.discarded.append((request.reason, tuple(operation_ids(dropped))))
-        self._ids.difference_update(operation_ids(dropped))
-
-    def _adopt(self, request: Adopt) -> None:
-        if request.set_aside and self.store is not None:
-            ids = [*self.store.state.outcomes, *operation_ids(self.store.log)]
-            self.discarded.append((request.reason, tuple(ids)))
-        image = request.image
-        state = replace(image, entries=dict(image.entries), outcomes=dict(image.outcomes), staging=dict(image.staging))
-        log = list(request.records)
-        self.store = Generation(state, request.position, request.lineage, log, request.commit_index)
-        ids = operation_ids(log)
-        self.ever_logged.update(ids)
-        self._ids = {*ids, *image.outcomes}
-        self.damaged = False
-
-    def _checkpoint(self, request: Checkpoint) -> None:
-        assert self.store is not None
-        self.store.state.update(request.delta)
-        self.store.position, self.store.lineage = request.position, request.lineage
-        self.store.log = [r for r in self.store.log if r.index > request.position.index - KEPT]
-
-    def holds(self, operation_id: bytes) -> bool:
-        """Is the operation on this disk, so that a crash now would not lose it?"""
-        return operation_id in self._ids
-
-    def epoch_of(self, operation_id: bytes) -> LogRecord | None:
-        """The record of an operation still in the log."""
-        for record in reversed(self.store.log if self.store is not None else []):
-            if record.kind is RecordKind.OPERATION and record.body[_ID] == operation_id:
-                return record
+    def _append(self, request: AppendLog) -> str | None:
+        store = self._store
+        if store is None:
+            return "no store to append to: adopt one first"
+        end = store.end()
+        for record in request.records:
+            if not record.follows(end):
+                return f"record {record.index} does not follow the log's end at {end.index}"
+            store.log.append(record.encode())
+            end = record.position
+        self._commit(max(request.commit_index, self._mark))
+        if any(record.kind is RecordKind.EPOCH for record in request.records):
+            self._mark_here(store)
         return None
 
-    # -- done to it ------------------------------------------------------------------------------------------
-
-    def crash(self, power: bool) -> None:
-        """The process dies, with power all of the machine. What was under way may be there, in part or not at all."""
-        self._life += 1
-        self._batch += 1
-        if not self.failing:
-            for request in self._under_way:
-                if isinstance(request, AppendLog):
-                    survive = self._random.randrange(len(request.records) + 1)
-                    if survive and self.store is not None:
-                        self._append(request.records[:survive], True)
-                    if survive < len(request.records):
-                        break
-                elif self._random.random() < 0.5:
-                    self._carry_out(request)
-            for file in self._files_under_way:
-                if self._random.random() < 0.5:
-                    self.files[file.name] = file.value
-        if power and self._unsynced and self.store is not None:
-            lost = self._random.randrange(self._unsynced + 1)
-            self._ids.difference_update(operation_ids(self.store.log[len(self.store.log) - lost :]))
-            del self.store.log[len(self.store.log) - lost :]
-        self._unsynced = 0
-        self._queue.clear()
-        self._under_way.clear()
-        self._files_under_way.clear()
-        self._told_failed = False
-
-    def fail(self, sentence: str) -> None:
-        """From now on every request fails: "No space left on device", "Input/output error"."""
-        self.failing = sentence
-
-    def mend(self) -> None:
-        """The disk works again, and a process that was told of the failure is told so."""
-        if not self.failing:
-            return
-        if self._told_failed:
-            self._fail_all()
-        self.failing = ""
-        if self._told_failed:
-            self._told_failed = False
-            self._answer(0, None)
-
-    def wipe(self, keep_marker: bool) -> None:
-        """A new, empty disk; with `keep_marker` only the store is gone and its marker tells that there was one."""
-        self.store = None
-        self._ids.clear()
-        self.damaged = False
-        if not keep_marker:
-            self.marker = None
-            self.files.clear()
-
-    def load(self) -> StoreImage:
-        """What a starting process finds."""
-        if self.store is None:
-            message = "" if self.marker is None else "the store is missing"
-            return StoreImage(StoreHealth.MISSING, message, marker=self.marker)
-        store = self.store
-        image = replace(
-            store.state,
-            entries=dict(store.state.entries),
-            outcomes=dict(store.state.outcomes),
-            staging=dict(store.state.staging),
+    def _adopt(self, request: Adopt) -> str | None:
+        if request.image.index != request.position.index:
+            return f"image at index {request.image.index}, position {request.position.index}"
+        old = self._store
+        self._generations += 1
+        new = Generation(
+            self._generations,
+            request.image.copy(),
+            request.position,
+            request.lineage,
+            request.position,
+            [record.encode() for record in request.records],
+            max(request.commit_index, request.position.index),
         )
-        before = tuple(r for r in store.log if r.index <= store.position.index)
-        after = tuple(r for r in store.log if r.index > store.position.index)
-        health = StoreHealth.DAMAGED if self.damaged else StoreHealth.OK
-        message = "a checksum failed" if self.damaged else ""
-        return StoreImage(
-            health, message, image, store.position, store.lineage, before, after, store.commit_index, self.marker
-        )
+        if old is not None:
+            records, damage = self._readable(old)
+            if request.set_aside or damage:
+                self.discarded.append(Discarded(request.reason or damage, records, old.image, old.position))
+        self._store = new
+        self._delta = None
+        self._mark = 0
+        self._mark_here(new)
+        return None
+
+    def _truncate(self, request: TruncateTail) -> str | None:
+        store = self._store
+        if store is None:
+            return "no store to truncate"
+        if request.after_index < max(store.position.index, store.commit_index):
+            return f"index {request.after_index} is committed or in the tree: only a log tail can be dropped"
+        keep = request.after_index - store.first.index
+        if request.set_aside and keep < len(store.log):
+            dropped = [LogRecord.decode(data) for data in store.log[keep:]]
+            self.discarded.append(Discarded(request.reason, dropped))
+        del store.log[keep:]
+        self._mark_here(store)
+        return None
+
+    def _checkpoint(self) -> str | None:
+        store = self._store
+        if store is None or self._delta is None:
+            return "no store to bring up to date"
+        delta, position, lineage = self._delta
+        if position.index > store.end_index():
+            return f"checkpoint at {position.index}, but the log on disk ends at {store.end_index()}"
+        self._delta = None
+        store.image.update(delta)
+        store.position, store.lineage = position, lineage
+        self._commit(position.index)
+        drop = position.index - store.first.index - self._retain
+        if drop > 0:
+            store.first = LogRecord.decode(store.log[drop - 1]).position
+            del store.log[:drop]
+        self._mark_here(store)
+        return None
+
+    def _commit(self, index: int) -> None:
+        store = self._store
+        if store is not None:
+            store.commit_index = max(store.commit_index, min(index, store.end_index()))
+        self._mark_due = None if index >= self._mark else self._mark_due
+
+    def _mark_here(self, store: Generation) -> None:
+        self._marker = (store.number, store.end())
+
+    def _readable(self, store: Generation) -> tuple[list[LogRecord], str]:
+        """The records up to the first damaged one, and what is wrong with that."""
+        records: list[LogRecord] = []
+        end = store.first
+        for data in store.log:
+            record = LogRecord.decode(data)
+            if not record.follows(end):
+                return records, f"log record {end.index + 1}: checksum does not match"
+            records.append(record)
+            end = record.position
+        return records, ""
+
+
+def _copy(store: Generation | None) -> Generation | None:
+    return replace(store, image=store.image.copy(), log=list(store.log)) if store else None

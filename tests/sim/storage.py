@@ -1,0 +1,179 @@
+"""The disk of one simulated machine: its store (tests/sim/disk.py) on the run's clock, its small files, and who holds what.
+
+It outlives processes. `holds` tells the checkers, from outside, whether an operation is on this disk right now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from cfs.disk import Adopt, AppendLog, Checkpoint, DiskRequest, MarkCommit, StoreImage, TruncateTail
+from cfs.records import EpochRecord, LogRecord, RecordKind
+from tests.sim.clock import Clock
+from tests.sim.disk import SimDisk
+from transport.events import Persist
+from transport.ids import RingId
+
+_ID = slice(4, 20)  # where an encoded operation has its id (cfs/messages.py)
+Answered = AppendLog | TruncateTail | Adopt | Checkpoint
+
+
+def operation_id(record: LogRecord) -> bytes | None:
+    return record.body[_ID] if record.kind is RecordKind.OPERATION else None
+
+
+class Storage:
+    """answer(receipt, error) hears of the store's requests, filed(file, error) of small files."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        random: Random,
+        answer: Callable[[int, str | None], None],
+        filed: Callable[[Persist, str | None], None],
+    ) -> None:
+        self._clock = clock
+        self._random = random
+        self._answer = answer
+        self._filed = filed
+        self._life = 0  # what belongs to a process that died is dropped
+        self._asked: dict[int, Answered] = {}
+        self._files_under_way: list[Persist] = []
+        self._wake: float | None = None
+        self._epoch_of: dict[bytes, RingId | None] = {}  # operations on this disk; None: only in the tree's outcomes
+        self.store = SimDisk(random)
+        self.files: dict[str, bytes] = {}
+        self.slow = 1.0
+        self.ever_logged: set[bytes] = set()
+        self.epochs: dict[RingId, EpochRecord] = {}
+        self.transfers = 0
+
+    # -- asked by the process --------------------------------------------------------------------------------
+
+    def request(self, request: DiskRequest) -> None:
+        if not isinstance(request, MarkCommit):
+            self._asked[request.receipt] = request
+        self.store.latency = (0.0003 * self.slow, 0.004 * self.slow)
+        self.store.request(request, self._clock.now)
+        self._arm()
+
+    def persist(self, file: Persist) -> None:
+        self._files_under_way.append(file)
+        delay = self._random.uniform(0.0003, 0.004) * self.slow
+        self._clock.after(delay, self._file_done, self._life, file)
+
+    def _arm(self) -> None:
+        due = self.store.next_timeout()
+        if due is not None and (self._wake is None or due < self._wake):
+            self._wake = due
+            self._clock.at(due, self._poll, self._life, due)
+
+    def _poll(self, life: int, due: float) -> None:
+        if life != self._life or due != self._wake:
+            return
+        self._wake = None
+        answers = self.store.poll(self._clock.now)
+        for receipt, error in answers:
+            request = self._asked.pop(receipt, None)
+            if error is None and request is not None:
+                self._note(request)
+        self._arm()
+        for receipt, error in answers:
+            if life == self._life:  # an answer may be the last thing that this process did
+                self._answer(receipt, error)
+
+    def _file_done(self, life: int, file: Persist) -> None:
+        if life != self._life:
+            return
+        self._files_under_way.remove(file)
+        error = "Input/output error" if self.store.broken else "No space left on device" if self.store.full else None
+        if error is None:
+            self.files[file.name] = file.value
+        self._filed(file, error)
+
+    # -- what is on it ---------------------------------------------------------------------------------------
+
+    def _note(self, request: Answered) -> None:
+        if isinstance(request, AppendLog):
+            self._note_records(request.records)
+        elif isinstance(request, Adopt):
+            self.transfers += bool(request.image.index)
+            self._epoch_of = dict.fromkeys(request.image.outcomes)
+            self._note_records(request.records)
+            self.epochs.update((epoch.ring_id, epoch) for epoch in request.lineage.epochs)
+        elif isinstance(request, TruncateTail):
+            self._read_again()
+
+    def _note_records(self, records: tuple[LogRecord, ...]) -> None:
+        for record in records:
+            ident = operation_id(record)
+            if ident is not None:
+                self._epoch_of[ident] = record.epoch
+                self.ever_logged.add(ident)
+            elif record.kind is RecordKind.EPOCH:
+                epoch = EpochRecord.decode(record.body)
+                self.epochs[epoch.ring_id] = epoch
+
+    def _read_again(self) -> None:
+        image = self.store.peek()
+        self._epoch_of = dict.fromkeys(image.state.outcomes)
+        self._note_records(image.retained)
+        self._note_records(image.tail)
+
+    def holds(self, operation: bytes) -> bool:
+        return operation in self._epoch_of
+
+    def epoch_of(self, operation: bytes) -> RingId | None:
+        """The epoch an operation was logged in, None when its record is not in this log."""
+        return self._epoch_of.get(operation)
+
+    def discarded(self) -> frozenset[bytes]:
+        """The operations set aside on this disk."""
+        found: set[bytes] = set()
+        for part in self.store.discarded:
+            found.update(ident for record in part.records if (ident := operation_id(record)) is not None)
+            if part.image is not None:
+                found.update(part.image.outcomes)
+        return frozenset(found)
+
+    # -- done to it ------------------------------------------------------------------------------------------
+
+    def crash(self) -> None:
+        """The process or the machine dies; of what was under way a part may be there."""
+        self._forget()
+        for file in self._files_under_way:
+            if self._random.random() < 0.5 and not (self.store.full or self.store.broken):
+                self.files[file.name] = file.value
+        self._files_under_way.clear()
+        self.store.crash()
+        self._read_again()
+
+    def close(self) -> None:
+        """The process ends cleanly: what it asked for is on disk."""
+        self._forget()
+        for file in self._files_under_way:
+            self.files[file.name] = file.value
+        self._files_under_way.clear()
+        self.store.close()
+        self._read_again()
+
+    def _forget(self) -> None:
+        self._life += 1
+        self._asked.clear()
+        self._wake = None
+
+    def wipe(self, keep_marker: bool) -> None:
+        """A new, empty disk in the machine; with `keep_marker` only the store itself was lost."""
+        if keep_marker:
+            self.store.lose()
+        else:
+            discarded = self.store.discarded
+            self.store = SimDisk(self._random)
+            self.store.discarded = discarded
+            self.files.clear()
+        self._read_again()
+
+    def load(self) -> StoreImage:
+        """What a starting process finds."""
+        return self.store.open(self._clock.now)

@@ -1,0 +1,119 @@
+"""The disk of a simulated machine: what a crash leaves, and what the checkers are told of it."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from cfs.disk import Adopt, AppendLog, StoreHealth, TruncateTail
+from cfs.entries import StateImage
+from cfs.messages import Kind, Operation
+from cfs.records import START, Lineage, LogPosition, LogRecord, RecordKind
+from tests.sim.clock import Clock
+from tests.sim.storage import Storage
+from transport.events import Persist
+from transport.ids import RingId
+
+EPOCH = RingId(4, 1, 7)
+
+
+def ident(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+class Bench:
+    """A disk with an empty store and the answers it gave."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self.clock = Clock()
+        self.answers: list[tuple[float, int, str | None]] = []
+        self.disk = Storage(
+            self.clock, Random(seed), self._answer, lambda file, error: self._answer(file.receipt, error)
+        )
+        self.end: LogPosition = START
+        self.disk.request(Adopt(1, StateImage(), START, Lineage()))
+        self.wait()
+        self.answers.clear()
+
+    def _answer(self, receipt: int, error: str | None) -> None:
+        self.answers.append((self.clock.now, receipt, error))
+
+    def wait(self) -> None:
+        self.clock.run(self.clock.now + 3.0)
+
+    def records(self, count: int) -> tuple[LogRecord, ...]:
+        found = []
+        for _ in range(count):
+            body = Operation(ident(self.end.index), Kind.PUT, "a").encode()
+            record = LogRecord.after(self.end, EPOCH, RecordKind.OPERATION, body)
+            self.end = record.position
+            found.append(record)
+        return tuple(found)
+
+
+def test_what_was_answered_is_held() -> None:
+    """The checkers see an operation on this disk from its fsync on, and its epoch."""
+    bench = Bench()
+    bench.disk.request(AppendLog(2, bench.records(2)))
+    assert not bench.disk.holds(ident(1))
+    bench.wait()
+    assert [answer[1:] for answer in bench.answers] == [(2, None)]
+    assert bench.disk.holds(ident(1)) and bench.disk.epoch_of(ident(1)) == EPOCH
+
+
+def test_a_slow_disk_takes_longer() -> None:
+    """The factor is in force from the next request on."""
+    bench = Bench()
+    bench.disk.slow = 1000.0
+    before = bench.clock.now
+    bench.disk.request(AppendLog(2, bench.records(1)))
+    bench.clock.run(before + 10.0)
+    assert bench.answers[0][0] - before > 0.2
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_crash_keeps_what_was_answered_and_a_prefix_of_the_rest(seed: int) -> None:
+    """No answer comes any more; the checkers' view is what a restart will find."""
+    bench = Bench(seed)
+    bench.disk.request(AppendLog(2, bench.records(2)))
+    bench.wait()
+    bench.disk.request(AppendLog(3, bench.records(5)))
+    bench.disk.crash()
+    bench.wait()
+    assert [receipt for _, receipt, _ in bench.answers] == [2]
+    image = bench.disk.load()
+    assert image.health is StoreHealth.OK
+    held = [number for number in range(7) if bench.disk.holds(ident(number))]
+    assert held == list(range(len(image.tail))) and len(held) >= 2
+
+
+def test_a_dropped_tail_is_listed_as_discarded() -> None:
+    """What is set aside is no longer held, and can be found."""
+    bench = Bench()
+    bench.disk.request(AppendLog(2, bench.records(3)))
+    bench.disk.request(TruncateTail(3, 1, True, "the cluster went on without it"))
+    bench.wait()
+    assert [bench.disk.holds(ident(number)) for number in range(3)] == [True, False, False]
+    assert bench.disk.discarded() == {ident(1), ident(2)}
+
+
+def test_a_wiped_disk_may_leave_its_marker() -> None:
+    """A store that is gone is told from a node that never had one (S6)."""
+    bench = Bench()
+    bench.disk.wipe(keep_marker=True)
+    assert not bench.disk.load().fresh
+    bench.disk.wipe(keep_marker=False)
+    assert bench.disk.load().fresh
+
+
+def test_small_files_are_written_whole_or_fail() -> None:
+    """Persist: temporary file, fsync, rename; a full disk says so."""
+    bench = Bench()
+    bench.disk.persist(Persist(9, "ring", b"17"))
+    bench.wait()
+    bench.disk.store.full = True
+    bench.disk.persist(Persist(10, "ring", b"18"))
+    bench.wait()
+    assert bench.disk.files == {"ring": b"17"}
+    assert [answer[1:] for answer in bench.answers] == [(9, None), (10, "No space left on device")]
