@@ -87,6 +87,8 @@ class Links:
         if path is None:
             self.stats.strays += 1
             return
+        if path.disabled is not None:
+            return  # what still comes in there must not make the peer believe that we can answer
         self._wake(now)
         try:
             message = packets.decode(payload)
@@ -277,7 +279,9 @@ class Links:
         """If this process did not run for a while, nothing sent before proves anything about the paths."""
         if now <= self._deadline + self._stall:
             return
-        self._log.info("this process did not run for a while: asking all paths anew", seconds=now - self._deadline)
+        late = now - self._deadline
+        say = self._log.info if late > 2 * self._stall else self._log.debug
+        say(f"this process did not run for {late:.2f} s: asking all paths anew")
         for path in self._paths.values():
             path.stalled(now)
         self._deadline = now

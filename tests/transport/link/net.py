@@ -10,7 +10,7 @@ from transport.config import LinkConfig, NodeConfig, TransportConfig
 from transport.core import SilentLog
 from transport.ids import LinkId, NodeId, RingId
 from transport.link.events import Address, PathSend
-from transport.link.links import OVERHEAD_SESSION, LinkEvent, Links
+from transport.link.links import OVERHEAD_SESSION, LinkEvent, Links, canonical
 from transport.link.mtu import headers
 
 Lost = Callable[[NodeId, NodeId, LinkId], bool]
@@ -60,7 +60,12 @@ class Net:
         self._flying: list[tuple[float, int, NodeId, NodeId, PathSend, Address]] = []
 
     def at(self, node: NodeId, link: LinkId) -> Address:
-        return self.moved.get((node, link), self.resolve[node, link])
+        return canonical(self.moved.get((node, link), self.resolve[node, link]))
+
+    def start(self, node: NodeId) -> None:
+        """The first pings of one node, without letting time pass."""
+        self.links[node].handle_timeout(self.now)
+        self.pump(node)
 
     def pump(self, node: NodeId) -> None:
         links = self.links[node]
