@@ -1,0 +1,49 @@
+"""When a ring without a node that was in the last one may be installed: the other half of the quorum lease.
+
+A node q *echoes* X when it passes on a token or commit token of a ring that has X in it, or answers X's ping with
+its ring id. X's verdict lives at most 0.8 * T_excl from the sending of what q echoed, and q installs no ring
+without X before T_excl has passed since its last echo: so X has stopped trusting its verdict by then. Free at
+once: a node that said goodbye, that restarted (its old process is gone), or that is no longer configured.
+
+A fresh process does not know what the one before it echoed: it treats every configured node as echoed at start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from transport.ids import NodeId
+from transport.totem.joins import View
+
+
+class Echoes:
+    """Last echo per node, with the incarnation it was for (None: unknown)."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self, nodes: Iterable[NodeId], me: NodeId, now: float) -> None:
+        self._last: dict[NodeId, tuple[float, int | None]] = {node: (now, None) for node in nodes if node != me}
+
+    def note(self, node: NodeId, incarnation: int, now: float) -> None:
+        self._last[node] = (now, incarnation)
+
+    def note_ring(self, incarnations: Mapping[NodeId, int], me: NodeId, now: float) -> None:
+        for node, incarnation in incarnations.items():
+            if node != me:
+                self._last[node] = (now, incarnation)
+
+    def forget(self, node: NodeId) -> None:
+        self._last.pop(node, None)
+
+    def free_at(self, members: Iterable[NodeId], views: Mapping[NodeId, View], exclusion: float) -> float:
+        """From when on a ring of exactly `members` may be installed. exclusion: T_excl, seconds."""
+        inside = set(members)
+        when = 0.0
+        for node, (at, incarnation) in self._last.items():
+            if node in inside:
+                continue
+            view = views.get(node)
+            if view is not None and (view.left or (incarnation is not None and view.incarnation != incarnation)):
+                continue
+            when = max(when, at + exclusion)
+        return when

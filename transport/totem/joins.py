@@ -1,0 +1,189 @@
+"""The Totem messages of membership: the join with its view of the cluster, and the commit token.
+
+A join is sent while gathering (GATHERING: an offer to form a ring of exactly `clique`), once more when leaving
+(the sender's own row says `left`), and otherwise as an announcement: it tells others of a changed row, and, sent
+to nodes outside the ring, it is the merge detection. It carries a row for every node the sender knows of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from transport.codec import Reader, Writer
+from transport.errors import WireError
+from transport.ids import MAX_RING_MEMBERS, NO_RING, NodeId, RingId
+from transport.totem.messages import COMMIT, JOIN, pack_ring, unpack_ring
+
+GATHERING = 1
+_KNOWN = 1
+_LEFT = 2
+_AGE_UNIT = 0.010  # seconds
+_AGE_MAX = 0xFFFF
+_SEQ_MAX = 1 << 62
+
+
+@dataclass(slots=True)
+class View:
+    """What a node said of itself.
+
+    incarnation: of its process, random. stamp: grows with every change of what it says, within an incarnation.
+    row: whom it reaches, both ways. ring: the last it installed. primary: the ring in which it was last told
+    to be a member of the primary. heard_at: when it was last heard by whoever told us, on our clock.
+    """
+
+    incarnation: int
+    stamp: int
+    row: frozenset[NodeId]
+    votes: int
+    ring: RingId
+    primary: RingId
+    left: bool
+    heard_at: float
+
+
+@dataclass(slots=True)
+class Join:
+    """See the top of this file. max_seq: highest ring seq the sender knows of; clique: sorted."""
+
+    sender: NodeId
+    gathering: bool
+    max_seq: int
+    clique: tuple[NodeId, ...]
+    views: dict[NodeId, View]
+
+    def encode(self, now: float) -> bytes:
+        """13 bytes and 2 per node, 14 per distinct ring, 15 per known node plus one bit per node."""
+        ids = sorted({self.sender, *self.views, *self.clique, *(n for v in self.views.values() for n in v.row)})
+        index = {node: i for i, node in enumerate(ids)}
+        width = (len(ids) + 7) // 8
+
+        def bits(nodes: tuple[NodeId, ...] | frozenset[NodeId]) -> bytes:
+            return sum(1 << index[node] for node in nodes).to_bytes(width, "big")
+
+        rings = sorted({v.ring for v in self.views.values()} | {v.primary for v in self.views.values()})
+        where = {ring: i for i, ring in enumerate(rings)}
+        out = Writer().u8(JOIN).u8(GATHERING if self.gathering else 0).u16(self.sender).u64(self.max_seq)
+        out.u8(len(ids)).u8(len(rings))
+        for node in ids:
+            out.u16(node)
+        out.raw(bits(self.clique))
+        for ring in rings:
+            out.raw(pack_ring(ring))
+        for node in ids:
+            view = self.views.get(node)
+            if view is None:
+                out.u8(0)
+                continue
+            out.u8(_KNOWN | (_LEFT if view.left else 0)).u32(view.incarnation).u32(view.stamp)
+            out.u16(max(0, min(int((now - view.heard_at) / _AGE_UNIT), _AGE_MAX))).u16(view.votes)
+            out.u8(where[view.ring]).u8(where[view.primary]).raw(bits(view.row))
+        return out.done()
+
+    @classmethod
+    def decode(cls, data: bytes, now: float) -> Join:
+        """Raises WireError. Ages on the wire become times on our clock."""
+        read = Reader(data)
+        read.u8()
+        flags, sender, max_seq = read.u8(), read.u16(), read.u64()
+        count, ring_count = read.u8(), read.u8()
+        if not 0 < count <= MAX_RING_MEMBERS or max_seq > _SEQ_MAX:
+            raise WireError(f"join: {count} nodes, ring seq {max_seq}")
+        ids = [read.u16() for _ in range(count)]
+        if any(a >= b for a, b in pairwise(ids)) or ids[0] == 0:
+            raise WireError("join: node ids are not in order")
+        width = (count + 7) // 8
+
+        def bits() -> list[NodeId]:
+            value = int.from_bytes(read.raw(width), "big")
+            if value >> count:
+                raise WireError("join: a bit beyond the last node")
+            return [node for i, node in enumerate(ids) if value >> i & 1]
+
+        clique = tuple(bits())
+        rings = [unpack_ring(read.raw(14)) for _ in range(ring_count)]
+        views: dict[NodeId, View] = {}
+        for node in ids:
+            known = read.u8()
+            if not known & _KNOWN:
+                continue
+            incarnation, stamp, age, votes = read.u32(), read.u32(), read.u16(), read.u16()
+            ring, primary = read.u8(), read.u8()
+            if max(ring, primary) >= ring_count:
+                raise WireError("join: no such ring")
+            row = frozenset(bits())
+            heard_at = now - age * _AGE_UNIT
+            left = bool(known & _LEFT)
+            views[node] = View(incarnation, stamp, row, votes, rings[ring], rings[primary], left, heard_at)
+        read.end()
+        if sender not in views:
+            raise WireError("join: the sender's own row is missing")
+        return cls(sender, bool(flags & GATHERING), max_seq, clique, views)
+
+
+@dataclass(slots=True)
+class Entry:
+    """One member's state of its old ring, on the commit token; `filled` by the member itself, in round one.
+
+    stamp: of its last join, so that a later join is known to be later. aru, high: of the messages it has.
+    stable: up to where it knows all members of its old ring to have everything.
+    obligations: bitmap over its old ring's members, in order of id: whose messages behind a gap it must deliver
+        because it once declared to have them all (facts: totem.md section 8.5).
+    """
+
+    node: NodeId
+    incarnation: int
+    stamp: int = 0
+    filled: bool = False
+    old_ring: RingId = NO_RING
+    aru: int = 0
+    high: int = 0
+    stable: int = 0
+    obligations: int = 0
+
+
+@dataclass(slots=True)
+class CommitToken:
+    """Goes round the ring to be twice: members write their entries, then read all of them. 21 bytes + 57 a member.
+
+    hop: +1 at every hand-over; member i gets it at hop i, then at hop i + number of members.
+    """
+
+    ring_id: RingId
+    hop: int
+    entries: list[Entry]
+
+    @property
+    def members(self) -> tuple[NodeId, ...]:
+        return tuple(entry.node for entry in self.entries)
+
+    def encode(self) -> bytes:
+        out = Writer().u8(COMMIT).u8(0).raw(pack_ring(self.ring_id)).u32(self.hop).u8(len(self.entries))
+        for e in self.entries:
+            out.u16(e.node).u32(e.incarnation).u32(e.stamp).u8(1 if e.filled else 0).raw(pack_ring(e.old_ring))
+            out.u64(e.aru).u64(e.high).u64(e.stable).u64(e.obligations)
+        return out.done()
+
+    @classmethod
+    def decode(cls, data: bytes) -> CommitToken:
+        """Raises WireError."""
+        read = Reader(data)
+        read.u16()
+        ring_id = unpack_ring(read.raw(14))
+        hop, count = read.u32(), read.u8()
+        if not 0 < count <= MAX_RING_MEMBERS or hop > 2 * count:
+            raise WireError(f"commit token: {count} members, hop {hop}")
+        entries = []
+        for _ in range(count):
+            node, incarnation, stamp, filled = read.u16(), read.u32(), read.u32(), read.u8()
+            old_ring = unpack_ring(read.raw(14))
+            aru, high, stable, obligations = read.u64(), read.u64(), read.u64(), read.u64()
+            if not stable <= aru <= high <= _SEQ_MAX:
+                raise WireError("commit token: stable, aru and high seq are not in order")
+            entries.append(Entry(node, incarnation, stamp, filled != 0, old_ring, aru, high, stable, obligations))
+        read.end()
+        if any(a.node >= b.node for a, b in pairwise(entries)) or entries[0].node == 0:
+            raise WireError("commit token: members are not in order")
+        if ring_id.rep != entries[0].node:
+            raise WireError("commit token: the representative is not the lowest member")
+        return cls(ring_id, hop, entries)

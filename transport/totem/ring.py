@@ -1,0 +1,391 @@
+"""Token visits on one ring: order, resend, flow, the aru vector. Used by the operational ring and by recovery.
+
+Source: Amir et al., "The Totem Single-Ring Ordering and Membership Protocol", 1995, section 4; the aru vector
+and the accelerated ring as in facts, totem.md sections 13 and 14. Times are seconds on the caller's clock.
+
+A visit is begin(), any number of send() and flush() while the token rests here, and forward(). True between any
+two calls:
+    window.released <= min(stable, delivered)     delivered <= window.aru     stable <= window.aru
+    arus[i] is a claim of member i: it never falls, and member i has every message up to it
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+from transport.config import TotemConfig
+from transport.ids import NodeId, RingId
+from transport.totem import flow
+from transport.totem.messages import MCAST_HEAD, RTR_MAX, Token, mcast_sender, pack_mcast, pack_ring
+from transport.totem.stats import Send, Stats
+from transport.totem.window import Window
+
+ACCELERATE_FROM = 8  # multicasts in one visit; with fewer, sending behind the token only delays stability
+ACCELERATED_WINDOW = 16  # at most so many go behind the token
+ASK_AGAIN = 0.002  # seconds before the same gap is asked for once more
+
+
+class Source(Protocol):
+    """Where the bodies to multicast come from: the backlog, or recovery's old messages."""
+
+    waiting: int
+
+    def next_body(self, room: int) -> tuple[int, bytes] | None: ...
+
+
+class Ring:
+    """One member's end of one ring. `out` receives what is to be sent, in order."""
+
+    __slots__ = (
+        "_accelerated",
+        "_asked_at",
+        "_asked_upto",
+        "_last_backlog",
+        "_last_bytes",
+        "_others_bytes",
+        "_out",
+        "_previous_seq",
+        "_stats",
+        "accelerate",
+        "arrived",
+        "arus",
+        "cap",
+        "claims",
+        "config",
+        "delivered",
+        "forwarded_at",
+        "forwarded_seq",
+        "frame_budget",
+        "fresh",
+        "head",
+        "held",
+        "index",
+        "lost_at",
+        "me",
+        "members",
+        "my_claim",
+        "others",
+        "resend_at",
+        "resend_frame",
+        "ring_id",
+        "seq",
+        "stable",
+        "successor",
+        "token_seq",
+        "visit_bytes",
+        "window",
+        "wire_id",
+    )
+
+    def __init__(
+        self,
+        me: NodeId,
+        ring_id: RingId,
+        members: tuple[NodeId, ...],
+        config: TotemConfig,
+        frame_budget: int,
+        out: deque[Send],
+        stats: Stats,
+        now: float,
+    ) -> None:
+        count = len(members)
+        self.me = me
+        self.ring_id = ring_id
+        self.wire_id = pack_ring(ring_id)
+        self.members = members
+        self.index = members.index(me)
+        self.successor = members[(self.index + 1) % count]
+        self.others = tuple(node for node in members if node != me)
+        self.config = config
+        self.frame_budget = frame_budget
+        self.window = Window()
+        self.arus = [0] * count
+        self.claims: list[int | None] = [None] * count
+        self.head = 0
+        self.my_claim: int | None = None
+        self.stable = 0  # every member has everything up to here
+        self.delivered = 0
+        self.cap: int | None = None  # recovery: claim no more than this before the ring is installed
+        self.accelerate = False
+        self.seq = 0  # highest seq known to be given out
+        self.token_seq = 0
+        self.arrived: Token | None = None  # waits until everything else that was received is handled
+        self.held: Token | None = None
+        self.fresh: list[bytes] = []  # numbered in this visit, not handed out yet
+        self.visit_bytes = 0
+        self.lost_at = now + config.token
+        self.resend_at: float | None = None
+        self.resend_frame = b""
+        self.forwarded_at: float | None = None
+        self.forwarded_seq = 0
+        self._out = out
+        self._stats = stats
+        self._last_bytes = 0
+        self._last_backlog = 0
+        self._others_bytes = 0
+        self._accelerated = False
+        self._previous_seq = 0
+        self._asked_at = 0.0
+        self._asked_upto = 0
+
+    def first_token(self) -> Token:
+        """The token the representative starts a new ring with, in recovery."""
+        count = len(self.members)
+        return Token(
+            ring_id=self.ring_id,
+            token_seq=self.token_seq + 1,
+            seq=0,
+            head=0,
+            install=0,
+            fcc=0,
+            backlog=0,
+            pending=count,
+            ready=0,
+            accelerated=0,
+            arus=[0] * count,
+            claims=[None] * count,
+        )
+
+    def take(self, token: Token, now: float) -> bool:
+        """A token came in: keep it for begin() if it is new. False: a resent one, or not of this ring."""
+        if (
+            token.ring_id != self.ring_id
+            or token.token_seq <= self.token_seq
+            or (self.arrived is not None and token.token_seq <= self.arrived.token_seq)
+            or len(token.arus) != len(self.members)
+            or token.seq < self.seq
+        ):
+            self._stats.tokens_ignored += 1
+            return False
+        self.arrived = token
+        self.lost_at = now + self.config.token
+        self.resend_at = None
+        return True
+
+    def receive(self, seq: int, frame: bytes) -> bool:
+        """A multicast of this ring; the head was checked. False: had it, or too far ahead."""
+        if not self.window.add(seq, frame):
+            self._stats.duplicates += 1
+            return False
+        if seq > self.seq:
+            self.seq = seq
+        if seq > self.forwarded_seq:
+            self.resend_at = None  # someone after us had the token: it was not lost
+        self._stats.mcasts_received += 1
+        return True
+
+    def begin(self, now: float) -> None:
+        """Start the visit of the token that arrived: learn, resend what others lack, ask for what we lack."""
+        token = self.arrived
+        assert token is not None
+        self.arrived = None
+        self.held = token
+        self.token_seq = token.token_seq
+        self._stats.tokens += 1
+        self.seq = token.seq
+        self._others_bytes = max(0, token.fcc - self._last_bytes)
+        self.visit_bytes = 0
+        self._learn(token)
+        if token.rtr:
+            self._answer(token)
+        if self.window.aru < token.seq:
+            self._ask(token, now)
+        self._previous_seq = token.seq
+
+    def _learn(self, token: Token) -> None:
+        arus, me = self.arus, self.index
+        for i, aru in enumerate(token.arus):
+            if aru > arus[i] and i != me:
+                arus[i] = aru
+        if token.head > self.head:
+            self.head = token.head
+        claims = self.claims
+        for i, claim in enumerate(token.claims):
+            if i != me:
+                known = claims[i]
+                claims[i] = claim if claim is None or known is None or claim > known else known
+        self.note_own()
+
+    def report(self, node: NodeId, aru: int, claim: int | None) -> None:
+        """What a member said of itself in a progress datagram."""
+        i = self.members.index(node)
+        if aru > self.seq:
+            return  # numbers nobody gave out, as far as we know: nothing to learn from that yet
+        if aru > self.arus[i]:
+            self.arus[i] = aru
+        known = self.claims[i]
+        if claim is None or known is None or claim > known:
+            self.claims[i] = claim
+            if claim is not None and claim > self.head:
+                self.head = claim
+        self.note_own()
+
+    def note_own(self) -> None:
+        """Bring our own entries, and what follows from the vector, up to date; let go of what all have."""
+        aru = self.window.aru
+        if self.cap is not None and aru > self.cap:
+            aru = self.cap
+        self.arus[self.index] = aru
+        self.claims[self.index] = self.my_claim
+        if self.my_claim is not None and self.my_claim > self.head:
+            self.head = self.my_claim
+        self.stable = min(self.arus)
+        upto = self.stable if self.stable < self.delivered else self.delivered
+        if upto > self.window.released:
+            self.window.release(upto)
+
+    def _answer(self, token: Token) -> None:
+        """Multicast again what the token asks for and we have, before anything new; keep the rest on it."""
+        left: list[tuple[int, int]] = []
+        window = self.window
+        budget = self.config.max_visit_bytes
+        for first, length in token.rtr:
+            last = first + length - 1
+            for seq in range(max(first, window.released + 1), min(last, window.high) + 1):
+                frame = window.get(seq)
+                if frame is None or self.visit_bytes >= budget:
+                    left.append((seq, 1))
+                    continue
+                self.visit_bytes += len(frame)
+                self._stats.answered += 1
+                self._out.append(Send(self.others, frame, "mcast", redundant=True))
+            if last > window.high:
+                start = max(first, window.high + 1)
+                left.append((start, last - start + 1))
+        token.rtr = merge_ranges(left)
+
+    def _ask(self, token: Token, now: float) -> None:
+        """Ask for our gaps. Behind a token that overtakes multicasts, only those it had passed a round ago."""
+        upto = token.seq if token.accelerated == 0 else min(token.seq, self._previous_seq)
+        gaps = self.window.gaps(upto, RTR_MAX)
+        if now - self._asked_at < ASK_AGAIN:
+            gaps = [gap for gap in gaps if gap[0] > self._asked_upto]
+        else:
+            self._asked_at = now
+        if not gaps:
+            return
+        self._asked_upto = upto
+        self._stats.asked += sum(length for _, length in gaps)
+        token.rtr = merge_ranges(token.rtr + gaps)[:RTR_MAX]
+
+    def allowance(self, backlog: int) -> int:
+        """Bytes that may still go out in this visit."""
+        token = self.held
+        assert token is not None
+        window = self.window
+        return (
+            flow.allowance(
+                self.config,
+                self._others_bytes,
+                max(0, token.backlog - self._last_backlog),
+                backlog,
+                token.seq - self.stable,
+                window.bytes,
+                self.frame_budget,
+            )
+            - self.visit_bytes
+        )
+
+    def send(self, source: Source) -> int:
+        """Number what `source` has, as far as flow control allows; returns how many multicasts that were."""
+        token = self.held
+        assert token is not None
+        limit = self.allowance(source.waiting)
+        sent = 0
+        room = self.frame_budget - MCAST_HEAD
+        window, fresh, seq = self.window, self.fresh, token.seq
+        while limit > 0:
+            item = source.next_body(room)
+            if item is None:
+                break
+            seq += 1
+            frame = pack_mcast(self.wire_id, seq, self.me, item[0], item[1])
+            window.add(seq, frame)
+            fresh.append(frame)
+            limit -= len(frame)
+            self.visit_bytes += len(frame)
+            self._stats.bytes_sent += len(frame)
+            sent += 1
+        token.seq = self.seq = seq
+        self._stats.mcasts_sent += sent
+        return sent
+
+    def flush(self) -> None:
+        """Hand out what was numbered while the token stays here."""
+        others = self.others
+        if others:
+            for frame in self.fresh:
+                self._out.append(Send(others, frame, "mcast"))
+        self.fresh.clear()
+
+    def forward(self, backlog: int, now: float) -> None:
+        """End the visit: write our entries, pass the token on, then what may follow it."""
+        token = self.held
+        assert token is not None
+        self.held = None
+        self.note_own()
+        token.arus = self.arus[:]
+        token.claims = self.claims[:]
+        token.head = self.head
+        token.fcc = self._others_bytes + self.visit_bytes
+        self._last_bytes = self.visit_bytes
+        token.backlog = max(0, token.backlog - self._last_backlog) + backlog
+        self._last_backlog = backlog
+        fresh, others, out = self.fresh, self.others, self._out
+        after = 0
+        if self.accelerate and len(fresh) >= ACCELERATE_FROM:
+            after = min(len(fresh) // 2, ACCELERATED_WINDOW)
+        token.accelerated = max(0, token.accelerated - self._accelerated) + (after > 0)
+        self._accelerated = after > 0
+        self._stats.accelerated += after
+        before = len(fresh) - after
+        for frame in fresh[:before]:
+            out.append(Send(others, frame, "mcast"))
+        token.token_seq = self.token_seq = token.token_seq + 1
+        self.resend_frame = token.encode()
+        out.append(Send((self.successor,), self.resend_frame, "token"))
+        for frame in fresh[before:]:
+            out.append(Send(others, frame, "mcast"))
+        fresh.clear()
+        self.forwarded_at = now
+        self.forwarded_seq = token.seq
+        self.resend_at = now + self.config.token_retransmit
+        self.lost_at = now + self.config.token
+        self._check()
+
+    def resend(self, now: float) -> None:
+        """No sign that the successor has the token: send it again, on every path."""
+        self._stats.tokens_resent += 1
+        self._out.append(Send((self.successor,), self.resend_frame, "token", redundant=True))
+        self.resend_at = now + self.config.token_retransmit
+
+    def last_sender(self) -> NodeId:
+        """Where an idle token rests: with who gave out the highest seq (0 if we lack that message)."""
+        if self.seq == 0:
+            return self.ring_id.rep
+        frame = self.window.get(self.seq)
+        if frame is not None:
+            return mcast_sender(frame)
+        return 0
+
+    def _check(self) -> None:
+        window = self.window
+        assert window.released <= self.delivered <= window.aru <= window.high, "delivery jumped a gap"
+        assert window.released <= self.stable <= window.aru, "released what a member may lack"
+
+
+def merge_ranges(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same numbers as sorted, disjoint (first, count) ranges of at most 65535."""
+    if len(ranges) < 2:
+        return ranges
+    merged: list[tuple[int, int]] = []
+    for first, length in sorted(ranges):
+        if merged:
+            start, count = merged[-1]
+            end = max(start + count, first + length)
+            if first <= start + count and end - start <= 0xFFFF:
+                merged[-1] = (start, end - start)
+                continue
+        merged.append((first, length))
+    return merged

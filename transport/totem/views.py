@@ -1,0 +1,171 @@
+"""What every node says of itself, as far as we know: the common ground on which cliques are chosen.
+
+Each join carries all the sender knows; rows are merged so that all nodes that hear of each other, however far
+apart, end with the same. Within an incarnation the higher stamp wins. Incarnations are random numbers: what a
+node says itself replaces what others say, a dead incarnation heard of before never comes back, and between two
+second-hand stories the one heard from its node more recently wins (a dead process is not heard any more).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transport.ids import NO_RING, NodeId, RingId
+from transport.totem.cliques import Weight, clique_of
+from transport.totem.joins import Join, View
+
+_FRESHER = 0.050  # seconds; second-hand ages closer than this do not order two incarnations
+
+
+@dataclass(slots=True)
+class Offer:
+    """A node's last gathering join: the ring it offers to form."""
+
+    clique: tuple[NodeId, ...]
+    incarnations: tuple[int, ...]
+    incarnation: int  # of the node itself
+    stamp: int
+    at: float
+
+
+class Views:
+    """Our own view and those of others. `version` changes whenever a clique might."""
+
+    __slots__ = ("_dead", "_last", "me", "offers", "own", "table", "version")
+
+    def __init__(self, me: NodeId, incarnation: int, votes: int, now: float) -> None:
+        self.me = me
+        self.own = View(incarnation, 0, frozenset(), votes, NO_RING, NO_RING, False, now)
+        self.table: dict[NodeId, View] = {}
+        self.offers: dict[NodeId, Offer] = {}
+        self.version = 0
+        self._last: dict[NodeId, tuple[int, int]] = {}  # (incarnation, stamp) last heard first-hand
+        self._dead: dict[NodeId, set[int]] = {}
+
+    def changed(self) -> None:
+        """We say something new of ourselves."""
+        self.own.stamp += 1
+        self.version += 1
+
+    def forget(self, node: NodeId) -> None:
+        """The node is no longer configured."""
+        for known in (self.table, self.offers, self._last, self._dead):
+            known.pop(node, None)
+        self.version += 1
+
+    def merge(self, join: Join, nodes: dict[NodeId, int], now: float) -> bool:
+        """Take in what a join says; False if it is of a dead incarnation, or older than one heard before."""
+        sender = join.sender
+        said = join.views[sender]
+        last = self._last.get(sender)
+        if said.incarnation in self._dead.get(sender, ()):
+            return False
+        if last is not None:
+            if last[0] == said.incarnation and said.stamp < last[1]:
+                return False
+            if last[0] != said.incarnation:
+                dead = self._dead.setdefault(sender, set())
+                if len(dead) >= 64:
+                    dead.clear()
+                dead.add(last[0])
+        self._last[sender] = (said.incarnation, said.stamp)
+        said.heard_at = now
+        self._put(sender, said)
+        if join.gathering:
+            incarnations = tuple(self._said_incarnation(join, node) for node in join.clique)
+            self.offers[sender] = Offer(join.clique, incarnations, said.incarnation, said.stamp, now)
+        else:
+            self.offers.pop(sender, None)
+        for node, view in join.views.items():
+            if node in (self.me, sender) or node not in nodes or view.incarnation in self._dead.get(node, ()):
+                continue
+            known = self.table.get(node)
+            if known is None or (
+                view.stamp > known.stamp
+                if view.incarnation == known.incarnation
+                else view.heard_at > known.heard_at + _FRESHER
+            ):
+                self._put(node, view)
+            elif view.incarnation == known.incarnation and view.heard_at > known.heard_at:
+                known.heard_at = view.heard_at
+        return True
+
+    @staticmethod
+    def _said_incarnation(join: Join, node: NodeId) -> int:
+        view = join.views.get(node)
+        return view.incarnation if view is not None else -1
+
+    def _put(self, node: NodeId, view: View) -> None:
+        known = self.table.get(node)
+        if known is None or (known.incarnation, known.stamp) != (view.incarnation, view.stamp):
+            self.version += 1
+        if known is not None and known.incarnation == view.incarnation:
+            view.heard_at = max(view.heard_at, known.heard_at)
+        self.table[node] = view
+
+    def incarnation(self, node: NodeId) -> int:
+        """As we know it; -1 if we never heard of the node."""
+        if node == self.me:
+            return self.own.incarnation
+        view = self.table.get(node)
+        return view.incarnation if view is not None else -1
+
+    def clique(
+        self,
+        nodes: dict[NodeId, int],
+        together: tuple[NodeId, ...] = (),
+        fresh_since: float | None = None,
+    ) -> tuple[NodeId, ...]:
+        """The clique we belong to.
+
+        together: these count as reaching each other (the ring in operation). fresh_since: while gathering, a node
+        not heard since then is given the benefit of the doubt, for as long as the caller waits: whoever reaches
+        it is taken to be reached by it.
+        """
+        own = self.own
+        rows: dict[NodeId, frozenset[NodeId]] = {self.me: own.row}
+        doubted: set[NodeId] = set()
+        for node in nodes:
+            if node == self.me:
+                continue
+            view = self.table.get(node)
+            if view is not None and view.left:
+                continue
+            if view is not None:
+                rows[node] = view.row
+            if fresh_since is not None and (view is None or view.heard_at < fresh_since):
+                rows.setdefault(node, frozenset())
+                doubted.add(node)
+        edges: dict[NodeId, set[NodeId]] = {node: set() for node in rows}
+        joined = set(together)
+        for node, row in rows.items():
+            for other in row:
+                if other in edges and (node in rows[other] or (other in doubted and node not in doubted)):
+                    edges[node].add(other)
+                    edges[other].add(node)
+        for node in joined:
+            if node in edges:
+                edges[node] |= joined & edges.keys() - {node}
+        newest = self._newest_primary(edges)
+        weights: dict[NodeId, Weight] = {}
+        for node in edges:
+            view = own if node == self.me else self.table.get(node)
+            if view is None:
+                weights[node] = (nodes[node], 0)
+            else:
+                weights[node] = (view.votes, 1 if newest != NO_RING and view.primary == newest else 0)
+        return clique_of(self.me, edges, weights)
+
+    def _newest_primary(self, edges: dict[NodeId, set[NodeId]]) -> RingId:
+        newest = NO_RING
+        component, todo = {self.me}, [self.me]
+        while todo:
+            node = todo.pop()
+            view = self.own if node == self.me else self.table.get(node)
+            if view is not None and view.primary > newest:
+                newest = view.primary
+            for other in edges[node]:
+                if other not in component:
+                    component.add(other)
+                    todo.append(other)
+        return newest
