@@ -12,6 +12,7 @@ import contextlib
 import os
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 from clusterd.control import sockets
 from clusterd.control.backend import Backend
@@ -102,7 +103,7 @@ class ControlServer:
             connection.close()
         if self._file is not None and self._file == self._identity():
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.path)  # noqa: PTH108
+                Path(self.path).unlink()
         self._server = None
 
     def _identity(self) -> tuple[int, int] | None:

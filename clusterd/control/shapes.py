@@ -70,13 +70,16 @@ class RingInfo(TypedDict):
     """detection_s: time from a node's death to the new membership, with the timeouts in force."""
 
     id: str | None
-    phase: Phase
+    phase: str
     members: list[int]
     detection_s: float
 
 
 class StoreInfo(TypedDict):
-    state: Literal["synced", "syncing", "damaged", "disk_error"]
+    """reason: why writes are refused, "" if not. kind: of the open epoch. held_only_by: who has a narrow epoch's
+    writes. progress: 0..1 while a transfer comes in. alarm: two histories disagree and the operator must choose."""
+
+    state: str  # synced, syncing, damaged or disk_error
     writable: bool
     revision: int
     digest: str
@@ -84,7 +87,12 @@ class StoreInfo(TypedDict):
     bytes: int
     durable_revision: int
     durable_on: list[int]
-    durability: Literal["disk", "memory"]
+    durability: str
+    reason: str
+    kind: str | None
+    held_only_by: list[int]
+    progress: float | None
+    alarm: bool
 
 
 class Status(TypedDict):

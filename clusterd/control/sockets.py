@@ -63,17 +63,17 @@ def listen(path: str, mode: int = 0o666) -> socket.socket:
     fresh = f"{path}.{os.getpid()}"
     try:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(fresh)  # noqa: PTH108  pathlib is not loaded by the command line, which shares this file
+            os.unlink(fresh)
         with fitting(fresh) as name:
             sock.bind(name)
-        os.chmod(fresh, mode)  # noqa: PTH101
+        os.chmod(fresh, mode)
         sock.listen(_BACKLOG)
         sock.setblocking(False)
-        os.rename(fresh, path)  # noqa: PTH104
+        os.rename(fresh, path)
     except BaseException:
         sock.close()
         with contextlib.suppress(OSError):
-            os.unlink(fresh)  # noqa: PTH108
+            os.unlink(fresh)
         raise
     return sock
 

@@ -1,0 +1,7 @@
+"""`python -m clusterd.cli` is clusterctl."""
+
+import sys
+
+from clusterd.cli.main import main
+
+sys.exit(main())
