@@ -134,8 +134,7 @@ class Links:
     def sent(self, peer: NodeId, link: LinkId, size: int, now: float) -> None:
         """A datagram with `size` bytes of UDP payload was handed to the socket for this path: counted, and evidence."""
         path = self._paths.get((peer, link))
-        if path is not None:
-            path.sent(size, now)
+        if path is not None and path.sent(size, now):
             self._pull(path)
 
     def refused(
@@ -150,7 +149,8 @@ class Links:
         if path is not None:
             self._wake(now)
             before = _mark(path)
-            path.refused(reason, sure, now)
+            if path.refused(reason, sure, now):
+                self.hurry(peer, now)  # if its process is gone, all its paths are
             self._changed(peer, path, before, now)
 
     def too_big(self, peer: NodeId, link: LinkId, size: int, now: float, sure: bool = True) -> None:

@@ -42,6 +42,7 @@ class Path:
         "_candidate_tries",
         "_down_at",
         "_flight",
+        "_forced",
         "_grace_until",
         "_hold",
         "_last_main",
@@ -108,6 +109,7 @@ class Path:
         self._last_main = -NEVER
         self._down_at = NEVER
         self._next_ping = now
+        self._forced = False
         self._grace_until = -NEVER
         self._hold = 0.0
         self._refused_at = -NEVER
@@ -132,13 +134,14 @@ class Path:
         if now < self._next_ping:
             return []
         busy = self.mtu.busy(now)
-        if self._spare(now, busy):
+        if not self._forced and self._spare(now, busy):
             self._next_ping = self._grid(now, busy)
             return []
         return self._targets(now, busy)
 
     def _targets(self, now: float, busy: bool) -> list[Address]:
         self._next_ping = self._grid(now, busy)
+        self._forced = False
         self._pings += 1
         targets = [self.address]
         if self._candidate is not None:
@@ -170,9 +173,10 @@ class Path:
         return due if due - now >= interval / 4 else due + interval
 
     def hurry(self, now: float) -> None:
-        """Ping at once."""
+        """Ping at once, also a path in reserve."""
         if self.disabled is None:
             self._next_ping = now
+            self._forced = True
 
     def stalled(self, now: float) -> None:
         """This process did not run for a while: pings from before prove nothing, neither way; ask anew at once."""
@@ -285,18 +289,18 @@ class Path:
         self._silent_since = None
         self.mtu.set_address(address)
 
-    def refused(self, reason: str, sure: bool, now: float) -> None:
-        """The socket says that the peer's address refuses or cannot be reached.
+    def refused(self, reason: str, sure: bool, now: float) -> bool:
+        """The socket says that the peer's address refuses or cannot be reached. True when that is news.
 
         sure: our own kernel knows (no route). Else it came as ICMP, which anybody can forge: a ping decides.
         """
         if self.disabled is not None:
-            return
+            return False
         if not self.up:
             self._row = 0
             self.reason = reason
             self.refused_down = True
-            return
+            return False
         fresh = now - self._refused_at <= self.timing.ping_timeout
         if sure or (fresh and self._refused_pinged):
             self._go_down(reason, now)
@@ -306,13 +310,17 @@ class Path:
             self._refused_at = now
             self._refused_pinged = False
             self.hurry(now)
+            return True
+        return False
 
-    def sent(self, size: int, now: float) -> None:
-        """A datagram with `size` bytes of UDP payload went out on this path."""
+    def sent(self, size: int, now: float) -> bool:
+        """A datagram with `size` bytes of UDP payload went out on this path. True when `due` is now."""
         self.tx_packets += 1
         self.tx_bytes += size
-        if self.mtu.sent(size) and self.timing.ping_interval > _PROBE_EVERY and self.up:
-            self.hurry(now)
+        if not self.mtu.sent(size) or self.timing.ping_interval <= _PROBE_EVERY or not self.up:
+            return False
+        self.hurry(now)  # pings are rarer than a confirmation of the path MTU has to be
+        return True
 
     def probes(self, now: float) -> list[int]:
         """IP packet sizes to probe beside the ping that goes out now; may lower the path MTU first."""

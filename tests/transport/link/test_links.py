@@ -173,6 +173,17 @@ def test_a_refusal_confirmed_by_a_ping_is_down_at_once() -> None:
     assert change == ReachabilityChange(2, False, "refused: nobody listens there", True, frozenset())
 
 
+def test_a_refusal_on_one_path_asks_the_others_at_once() -> None:
+    """A process that is gone is gone on all links: the path in reserve does not wait for its next ping."""
+    net = up_net(links=2)
+    net.run(0.01)
+    before = net.sent
+    net.links[1].refused(2, 0, net.now)
+    net.run(0.0001)
+    asked = [send.link for when, node, send in net.log[before:] if node == 1 and send.payload[0] == 1]
+    assert asked == [0, 1]
+
+
 def test_forged_refusals_do_not_bring_a_path_down() -> None:
     """Refusals while pings are answered are somebody's forgery."""
     net = up_net()
