@@ -2,7 +2,8 @@
 
 Requests are events of the core (`next_event`), executed in order by a shell (cfs/io/store.py, in the simulator
 tests/sim/disk.py). Each but MarkCommit is answered once by `persisted(receipt, error, now)`: error None = it is on disk
-(and everything asked before it); a sentence = nothing of it can be relied on.
+(and every append asked before it); a sentence = nothing of it can be relied on. A Checkpoint may be answered after
+appends that were asked later.
 
 A disk that failed (full, read-only, I/O error) fails every request until it works again; `persisted(0, sentence, now)`
 tells the first failure and `persisted(0, None, now)` that it works again. Then the log on disk still ends where the

@@ -12,6 +12,7 @@ __all__ = [
     "Compacted",
     "Conflict",
     "Denied",
+    "DiskFailed",
     "Exists",
     "IsDirectory",
     "NameInvalid",
@@ -70,6 +71,10 @@ class NoSpace(Refused):
 
 class StagingGone(Refused):
     """The staged chunks are not (or no longer, or not all) there: start the upload again."""
+
+
+class DiskFailed(Refused):
+    """The disk of this node, or of too many others, takes no writes now: full, read-only, failing or hanging (EIO)."""
 
 
 class Denied(Refused):

@@ -154,6 +154,11 @@ class Database:
             image.staging[ident] = staged_from(data, touched)
         return Loaded(image, position, Lineage.decode(meta["lineage"]))
 
+    def count(self) -> int:
+        """Entries in the tree."""
+        count: int = self._sql.execute("SELECT count(*) FROM tree").fetchone()[0]
+        return count
+
     def close(self) -> None:
         self._sql.close()
 

@@ -198,7 +198,7 @@ def _damaged(found: Recovered | None, damage: str) -> Recovered:
 class LogFile:
     """The log of one generation, open for appending. After an OSError nothing may be called but `repair` and `close`.
 
-    end: the last record told as appended.  written: bytes written since it was opened.
+    end: the last record told as appended.  synced_end: the last one on disk.  written: bytes written since opened.
     """
 
     def __init__(self, directory: Path, segments: list[_Segment], end: LogPosition, commit_index: int) -> None:
@@ -209,7 +209,7 @@ class LogFile:
         self._segments = segments
         self._unsynced: list[LogRecord] = []  # appended with sync=False since the last fsync
         self._unsynced_bytes = 0
-        self._synced_end = end
+        self.synced_end = end
         self._fd = os.open(segments[-1].path, os.O_WRONLY)
         self._size = self._synced = segments[-1].size
 
@@ -249,6 +249,10 @@ class LogFile:
             self._unsynced_bytes += sum(len(record.body) for record in records)
         self.end = end
 
+    def sync(self) -> None:
+        """What was appended with sync=False is on disk."""
+        self._sync(self.end)
+
     def cut(self, after: LogPosition) -> None:
         """Drop the records after this position, which lies in the log."""
         self._sync(self.end)
@@ -277,7 +281,7 @@ class LogFile:
         again = self._unsynced
         os.ftruncate(self._fd, self._synced)
         self._size = self._synced
-        self.end = self._synced_end
+        self.end = self.synced_end
         if again:
             self._write(self._frame(again))
         files.sync(self._fd)
@@ -304,7 +308,7 @@ class LogFile:
 
     def _mark_synced(self, end: LogPosition) -> None:
         self._synced = self._size
-        self._synced_end = end
+        self.synced_end = end
         self._unsynced = []
         self._unsynced_bytes = 0
 

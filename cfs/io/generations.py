@@ -1,0 +1,170 @@
+"""The store's directory: one generation in use, chosen by one small file, replaced whole or not at all.
+
+    LOCK               flock: two daemons never share a store
+    CURRENT            `generation N`: the only thing an adoption switches, by rename
+    MARKER             `marker GENERATION SEQ REP INCARNATION INDEX`: the last place this node was for certain, kept
+                       outside the generation, so that an older one put back by hand is noticed
+    gen-NNNNNNNN/      tree.db, log/*.log, and `replaces`: what to do with the generation before it
+    new-NNNNNNNN/      one being made
+    discarded/         cfs/io/discarded.py
+An adoption makes new-N+1 complete and synced, renames it gen-N+1, replaces CURRENT, writes MARKER, moves the old one
+away. Interrupted before CURRENT it leaves strays, which `tidy` removes; after it, `tidy` ends what `replaces` says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cfs.disk import Adopt
+from cfs.io import files
+from cfs.io.database import Database
+from cfs.io.discarded import Discarded, new_id, set_aside_store
+from cfs.io.logfile import LogFile, Recovered
+from cfs.records import LogPosition
+from transport.errors import ClusterError
+from transport.ids import RingId
+
+_PREFIX = "gen-"
+_MAKING = "new-"
+
+
+class StoreBusy(ClusterError):  # noqa: N818
+    """Another process holds this store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """generation, and a log position in it (its chain is not kept)."""
+
+    generation: int
+    position: LogPosition
+
+
+@dataclass(slots=True)
+class Generation:
+    """An open generation."""
+
+    number: int
+    database: Database
+    log: LogFile
+
+    def close(self) -> None:
+        self.database.close()
+        self.log.close()
+
+
+def lock(root: Path) -> int:
+    """Hold the store for this process; close the file descriptor to let go. Raises StoreBusy."""
+    fd = os.open(root / "LOCK", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(fd)
+        raise StoreBusy(f"{root}: another clusterd uses this store; give each its own --state directory") from error
+    return fd
+
+
+def folder(root: Path, number: int) -> Path:
+    return root / f"{_PREFIX}{number:08d}"
+
+
+def numbers(root: Path) -> list[int]:
+    """The generations that lie there, whole or not."""
+    names = (path.name.removeprefix(_PREFIX) for path in root.glob(f"{_PREFIX}*") if path.is_dir())
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def read_current(root: Path) -> int | None:
+    """Raises ValueError if the file is damaged."""
+    line = files.read_line(root / "CURRENT")
+    return None if line is None else int(line.removeprefix("generation "))
+
+
+def read_marker(root: Path) -> Marker | None:
+    """Raises ValueError if the file is damaged."""
+    line = files.read_line(root / "MARKER")
+    if line is None:
+        return None
+    generation, seq, rep, incarnation, index = (int(word) for word in line.removeprefix("marker ").split())
+    return Marker(generation, LogPosition(index, RingId(seq, rep, incarnation)))
+
+
+def write_marker(root: Path, marker: Marker) -> None:
+    epoch = marker.position.epoch
+    text = f"marker {marker.generation} {epoch.seq} {epoch.rep} {epoch.incarnation} {marker.position.index}"
+    files.write_line(root / "MARKER", text)
+
+
+def build(root: Path, number: int, request: Adopt, old: Discarded | None, replaced: int | None) -> Generation:
+    """A new generation, whole and on disk, not in use yet. old: how to describe the replaced one; None: remove it."""
+    path = root / f"{_MAKING}{number:08d}"
+    for stray in (path, folder(root, number)):
+        if stray.exists():
+            shutil.rmtree(stray)
+    path.mkdir(mode=0o700)
+    Database.create(path / "tree.db", request.image, request.position, request.lineage).close()
+    log = LogFile.create(path / "log", request.position)
+    try:
+        log.append(request.records, max(request.commit_index, request.position.index))
+    finally:
+        log.close()
+    files.write_new(path / "replaces", json.dumps({"generation": replaced, "as": old and asdict(old)}).encode())
+    files.sync_path(path)
+    files.replace(path, folder(root, number))
+    return open_generation(root, number)[0]
+
+
+def open_generation(root: Path, number: int) -> tuple[Generation, Recovered]:
+    """One known to be whole."""
+    path = folder(root, number)
+    log, found = LogFile.open(path / "log")
+    assert log is not None
+    return Generation(number, Database(path / "tree.db"), log), found
+
+
+def switch(root: Path, number: int) -> None:
+    """The one atomic step: from now on this generation is the store."""
+    files.write_line(root / "CURRENT", f"generation {number}")
+
+
+def tidy(root: Path, current: int | None) -> None:
+    """End what a crash interrupted: remove what never came into use, move away what was replaced."""
+    for stray in root.glob(f"{_MAKING}*"):
+        shutil.rmtree(stray)
+    if current is None:
+        return
+    for number in numbers(root):
+        if number > current:
+            shutil.rmtree(folder(root, number))
+    retire(root, current)
+
+
+def retire(root: Path, current: int) -> None:
+    """Do with the generation before this one what its `replaces` says; any other older one is set aside too."""
+    told: dict[str, Any] = {}
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        told = json.loads((folder(root, current) / "replaces").read_bytes())
+    for number in numbers(root):
+        if number >= current:
+            continue
+        if number != told.get("generation"):
+            set_aside_store(root, folder(root, number), leftover(root, number))
+        elif told.get("as") is None:
+            shutil.rmtree(folder(root, number))
+        else:
+            set_aside_store(root, folder(root, number), Discarded.of(told["as"]))
+
+
+def leftover(root: Path, number: int) -> Discarded:
+    """A description for a generation nobody told about."""
+    ident = new_id(f"gen-{number}")
+    place = str(root / "discarded" / ident)
+    return Discarded(ident, time.time(), "damaged", "found beside the store in use", (0, 0), (0, 0), "", 0, place)

@@ -1,0 +1,158 @@
+"""Exactly-once, watch history, reads, and the delta for checkpoints (cfs/state.py)."""
+
+from __future__ import annotations
+
+import pytest
+
+from cfs.entries import StateImage
+from cfs.errors import Compacted, IsDirectory, NoSuchEntry, NotDirectory
+from cfs.limits import OUTCOMES
+from cfs.messages import Code, Kind
+from cfs.refusals import refusal
+from cfs.state import State
+from tests.cfs.building import mkdir, mv, op, put, rm, run, tree, whole
+from transport.errors import OutcomeUnknown
+
+
+def test_an_id_is_applied_once() -> None:
+    """Applying an id already there returns the stored result and changes nothing (S3)."""
+    state = State()
+    first = put("f", b"1")
+    original = run(state, first, put("f", b"2"))[0]
+    again = run(state, first)[0]
+    assert again.repeated
+    assert again.result == original.result
+    assert again.changes == ()
+    assert (state.cat("f"), state.revision, state.index) == (b"2", 2, 3)
+
+
+def test_a_refusal_is_remembered_too() -> None:
+    """A refused operation stays refused under its id, even when it would succeed now."""
+    state = State()
+    early = put("d/f")
+    run(state, early, mkdir("d"))
+    again = run(state, early)[0]
+    assert (again.repeated, again.result.code, again.result.index) == (True, Code.NO_SUCH_ENTRY, 1)
+
+
+def test_outcomes_are_kept_by_index_distance() -> None:
+    """Bounded: a result is kept for OUTCOMES log indexes, whatever happens in them."""
+    state = State()
+    first = put("f")
+    run(state, first)
+    state.advance(OUTCOMES)
+    assert state.outcome(first.id) is not None
+    state.advance(OUTCOMES + 1)
+    assert state.outcome(first.id) is None
+
+
+def test_a_retry_that_comes_too_late_is_unknown_not_applied() -> None:
+    """Beyond the table a retry that says since when it waits is refused: exactly-once stays strict (S3)."""
+    state = State()
+    late = put("f", since=5)
+    state.advance(5 + OUTCOMES)
+    applied = run(state, late)[0]
+    assert applied.result.code is Code.EXPIRED
+    assert state.entries == 0
+    assert isinstance(refusal(late, applied.result), OutcomeUnknown)
+
+
+def test_a_retry_in_time_is_applied() -> None:
+    """At the very edge the table still covers everything since."""
+    state = State()
+    state.advance(4 + OUTCOMES)
+    assert run(state, put("f", since=5))[0].result.ok
+
+
+def test_watch_from_a_revision() -> None:
+    """since(revision) gives every change after it, in order; the newest gives none."""
+    state = tree(mkdir("d"), put("d/f"), rm("d/f"))
+    assert [(c.revision, c.op) for c in state.since(1)] == [(2, "put"), (3, "rm")]
+    assert state.since(3) == []
+    assert len(state.since(0)) == 3
+
+
+def test_history_gone_is_told() -> None:
+    """History is bounded; older is Compacted and names the oldest (CLI: history gone: 1)."""
+    state = State(history=2)
+    run(state, put("a"), put("b"), put("c"))
+    assert [c.path for c in state.since(1)] == ["b", "c"]
+    with pytest.raises(Compacted) as caught:
+        state.since(0)
+    assert caught.value.oldest == state.oldest == 1
+
+
+def test_history_begins_anew_with_an_image() -> None:
+    """It is not part of the replicated state: a restored node knows changes from then on."""
+    state = State(tree(put("a")).image())
+    with pytest.raises(Compacted):
+        state.since(0)
+    assert state.since(1) == []
+
+
+def test_ls_is_sorted_and_recursive_on_ask() -> None:
+    """`fs ls [-R]`: sorted by path (CLI contract)."""
+    state = tree(mkdir("b"), put("b/z"), mkdir("b/c"), put("b/c/f"), put("a"), put("b-x"))
+    assert [e.path for e in state.ls()] == ["a", "b", "b-x"]
+    assert [e.path for e in state.ls("b")] == ["b/c", "b/z"]
+    assert [e.path for e in state.ls("", recursive=True)] == ["a", "b", "b-x", "b/c", "b/c/f", "b/z"]
+    assert [e.path for e in state.ls("a")] == ["a"]
+
+
+def test_reads_say_what_is_wrong() -> None:
+    """ENOENT, ENOTDIR, EISDIR as in POSIX."""
+    state = tree(mkdir("d"), put("f"))
+    for read, error in (
+        ("x", NoSuchEntry),
+        ("d/x", NoSuchEntry),
+        ("f/x", NotDirectory),
+        ("d", IsDirectory),
+        ("", IsDirectory),
+    ):
+        with pytest.raises(error):
+            state.cat(read)
+    assert state.stat("").is_directory
+    assert state.stat("").revision == 2
+
+
+def test_a_delta_brings_an_image_to_the_state() -> None:
+    """take_delta tells what changed since it was last taken; an image updated by it equals the state's own."""
+    state = tree(mkdir("d"), put("d/f", b"1"), put("g"))
+    image = StateImage()
+    image.update(state.take_delta())
+    run(
+        state,
+        rm("g"),
+        mv("d/f", "h"),
+        put("d/f", b"2"),
+        op(Kind.STAGE, "", b"chunk", staging=bytes(16)),
+        put("no/where"),
+    )
+    first, _ = state.take_delta(), run(state, put("k"), rm("h"))
+    image.update(first.then(state.take_delta()))
+    assert image == state.image()
+    assert State(image).digest() == state.digest()
+
+
+def test_an_empty_delta_when_nothing_changed() -> None:
+    """Only what changed is written again."""
+    state = tree(put("f"))
+    state.take_delta()
+    delta = state.take_delta()
+    assert (delta.entries, delta.outcomes, delta.staging) == ({}, {}, {})
+
+
+def test_an_image_that_is_no_tree_is_refused() -> None:
+    """Entries without their directory make no state."""
+    image = tree(mkdir("d"), put("d/f")).image()
+    del image.entries["d"]
+    with pytest.raises(ValueError, match="d/f"):
+        State(image)
+
+
+def test_an_image_stands_still() -> None:
+    """An image is not changed by what the state does later: it may be written by another thread."""
+    state = tree(put("f", b"1"))
+    image = state.image()
+    run(state, put("f", b"2"), put("g"))
+    assert whole(State(image)) == {"f": b"1"}
