@@ -54,7 +54,9 @@ class Window:
         index = counter >> 3
         if counter > self._top:
             last = self._top >> 3  # -1 >> 3 is -1: before the first byte
-            if index != last:
+            if index == last + 1:
+                self._bits[index & self._mask] = 0
+            elif index != last:
                 self._clear(last + 1, index)
             self._top = counter
             low = counter - self._width + 1
@@ -65,9 +67,6 @@ class Window:
     def _clear(self, first: int, last: int) -> None:
         """Zero the bytes first..last of the endless bit string; at most the whole ring."""
         size = len(self._bits)
-        if last == first:
-            self._bits[first & self._mask] = 0
-            return
         count = last - first + 1
         if count >= size:
             self._bits = bytearray(size)

@@ -15,6 +15,7 @@ True between any two calls: a node that is not listed has no keys and no session
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
@@ -25,9 +26,9 @@ from transport import control, handshake
 from transport.core import Entropy, Log
 from transport.errors import WireError
 from transport.exchange import ClusterKeyLearned, Dropped, KeyExchange, RemovedNotice, SecurityEvent, SessionUp
-from transport.handshake import Address
+from transport.handshake import RING, SESSION, VERSION, Address
 from transport.ids import LinkId, NodeId
-from transport.keyring import Keyring
+from transport.keyring import ClusterKey, Keyring
 from transport.peering import Peering, SecuritySend
 from transport.replay import DUPLICATE, FRESH
 from transport.sender_keys import RENEW_PACKETS, OwnKeys
@@ -49,6 +50,8 @@ __all__ = [
 
 OVERHEAD_RING: Final = 32
 OVERHEAD_SESSION: Final = 32
+
+_RING_HEAD = struct.Struct("!IQ")  # key_id, counter, at offset 4
 
 MAX_TOLD: Final = 1024
 RETRY_FIRST: Final = 0.25
@@ -112,24 +115,25 @@ class Security:
         link: of the socket it came in by. source: where answers to it go; never believed for anything else.
         A ring datagram seen before is dropped as a duplicate whether another link or an attacker brought it.
         """
-        if len(data) < 32 or data[0] != handshake.VERSION:
+        if len(data) < 32 or data[0] != VERSION:
             self.dropped.malformed += 1
             return None
         kind = data[1]
-        if kind == handshake.RING:
+        if kind == RING:
             return self._open_ring(data, now)
-        if kind == handshake.SESSION:
+        if kind == SESSION:
             return self._open_session(data, link, source, now)
         self._open_handshake(kind, data, link, source, now)
         return None
 
     def _open_ring(self, data: bytes, now: float) -> Opened | None:
-        key = self._peer_keys.get(int.from_bytes(data[4:8], "big"))
+        key_id, counter = _RING_HEAD.unpack_from(data, 4)
+        key = self._peer_keys.get(key_id)
         if key is None:
             self.dropped.unknown_sender += 1
             return None
-        counter = int.from_bytes(data[8:16], "big")
-        verdict = key.window.check(counter)
+        window = key.window
+        verdict = window.check(counter)
         if verdict != FRESH:
             if verdict == DUPLICATE:
                 self.dropped.duplicates += 1
@@ -137,11 +141,12 @@ class Security:
                 self.dropped.replayed += 1
             return None
         try:
-            payload = key.open(data)
+            header = data[:16]  # inline: this is the way of every message of the cluster
+            payload = key.decrypt(b"\0\0\0\0" + header[8:], data[16:], header)
         except InvalidTag:
             self.dropped.not_authentic += 1
             return None
-        key.window.mark(counter)
+        window.mark(counter)
         if not key.used:
             self._wake(self._exchange.peer_keys.first_use(key, now))
         return Opened(key.sender, True, payload)
@@ -365,6 +370,11 @@ class Security:
     def drop_cluster_key(self, generation: int) -> None:
         """Third step: the old one does nothing more but let a latecomer fetch the new one. Raises Refused."""
         self._keyring.drop(generation)
+
+    @property
+    def current_key(self) -> ClusterKey:
+        """The cluster key in use."""
+        return self._keyring.current
 
     def holders(self, generation: int) -> frozenset[NodeId]:
         """The peers known to hold this cluster key: acknowledged, or shown by a session under it."""

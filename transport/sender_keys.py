@@ -114,7 +114,7 @@ class OwnKeys:
 class PeerKey:
     """One key of a peer, with the window of what came under it."""
 
-    __slots__ = ("_decrypt", "expires", "incarnation", "key", "key_id", "sender", "used", "window")
+    __slots__ = ("decrypt", "expires", "incarnation", "key", "key_id", "sender", "used", "window")
 
     def __init__(self, sender: NodeId, key_id: int, key: bytes, floor: int, incarnation: int) -> None:
         self.sender = sender
@@ -124,15 +124,10 @@ class PeerKey:
         self.window = Window(floor)
         self.used = False
         self.expires = float("inf")
-        self._decrypt = AESGCM(key).decrypt
+        self.decrypt = AESGCM(key).decrypt  # (nonce, sealed, header); raises cryptography's InvalidTag
 
     def __repr__(self) -> str:
         return f"PeerKey({self.key_id:#x}, sender={self.sender})"
-
-    def open(self, data: bytes) -> bytes:
-        """The plaintext of a datagram whose counter is fresh. Raises cryptography's InvalidTag."""
-        header = data[:16]
-        return self._decrypt(_ZERO4 + header[8:], data[16:], header)
 
 
 class PeerKeys:
