@@ -1,0 +1,40 @@
+"""Which change brings the data set nearer to the configured nodes: one node at a time.
+
+Source: DESIGN 7, "Data set". A node is taken in once it is ready (its disk holds the state); it goes when it is no
+longer configured, or was let go (last_man_standing, allow_downscale) and is absent.
+"""
+
+from __future__ import annotations
+
+from cfs.primary import Primary
+from cfs.records import DataSet
+from transport.ids import NodeId
+
+
+def next_change(
+    force: DataSet, nodes: dict[NodeId, int], lowered: frozenset[NodeId] | None, primary: Primary
+) -> DataSet | None:
+    """The data set to go to next, or None: nothing to do, or no majority of old and new is ready to carry it.
+
+    nodes: the configured ones; empty while not told.  lowered: those that stay although others are absent.
+    """
+    if not nodes:
+        return None
+    for change in _candidates(force.votes, nodes, lowered, primary):
+        made = DataSet(force.version + 1, change)
+        if any(change.values()) and primary.required_present((force, (0, made))):
+            return made
+    return None
+
+
+def _candidates(
+    votes: dict[NodeId, int], nodes: dict[NodeId, int], lowered: frozenset[NodeId] | None, primary: Primary
+) -> list[dict[NodeId, int]]:
+    found = [{**votes, node: nodes[node]} for node in sorted(set(nodes) - set(votes)) if node in primary.ready]
+    for node in sorted(votes):
+        absent = lowered is not None and node not in lowered and node not in primary.members
+        if node not in nodes or absent:
+            found.append({other: count for other, count in votes.items() if other != node})
+        elif nodes[node] != votes[node]:
+            found.append({**votes, node: nodes[node]})
+    return found

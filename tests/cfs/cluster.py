@@ -1,0 +1,573 @@
+"""N replicas on a scripted ring: total order, extended virtual synchrony, claims, partitions, crashes, simulated disks.
+
+Deterministic: one random.Random and a heap of events. The ring keeps exactly the promises of totem.md section 1 and
+no more: a message is received by each member in its own time; when a ring breaks, the members that go on together
+deliver, at one place, a transitional event somewhere behind what any of them delivered, then what any of them had
+received (behind a hole only what one of themselves sent), then the next regular configuration. Members install a ring
+at different times, and may never.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from cfs.disk import Adopt, AppendLog, Checkpoint, MarkCommit, TruncateTail
+from cfs.messages import Kind, Operation, Result
+from cfs.records import RecordKind
+from cfs.replica import Replica
+from cfs.status import BarrierDone, BarrierFailed, Changed, Claim, Multicast, Outcome, StoreSettings
+from tests.sim.disk import SimDisk
+from transport.core import SilentLog
+from transport.errors import Refused
+from transport.events import ConfigurationChange
+from transport.ids import RingId
+
+
+class Broken(AssertionError):  # noqa: N818
+    """A promise was broken."""
+
+
+@dataclass
+class Sent:
+    sender: int
+    payload: bytes
+    safe: bool
+    received: set[int]
+
+
+@dataclass
+class Ring:
+    id: RingId
+    members: tuple[int, ...]
+    messages: list[Sent] = field(default_factory=list)
+    claims: dict[int, int] = field(default_factory=dict)
+    installed: set[int] = field(default_factory=set)
+    alive: bool = True
+
+
+@dataclass
+class Attempt:
+    """One operation of a client: what was asked, when, and what came of it."""
+
+    node: int
+    operation: Operation
+    began: float
+    ended: float | None = None
+    result: Result | None = None
+    unknown: bool = False
+    refused: str = ""
+
+
+class Node:
+    """One host: the disk stays, the process comes and goes."""
+
+    def __init__(self, number: int, disk: SimDisk) -> None:
+        self.id = number
+        self.disk = disk
+        self.replica: Replica | None = None
+        self.ring: Ring | None = None  # the last one installed
+        self.next_ring: Ring | None = None  # formed, not yet installed
+        self.delivered = 0  # messages of `ring` delivered
+        self.queue: list[tuple[bytes, bool]] = []  # submitted, not on a ring yet
+        self.life = 0
+        self.shown = 0  # the highest log index a local read could have seen
+        self.seen_claims: dict[int, int] = {}
+        self.timer: float | None = None
+        self.attempts: dict[bytes, Attempt] = {}
+        self.barriers: dict[int, int] = {}  # token -> index that must be visible
+
+
+class Cluster:
+    """votes: of the nodes 1..n.  quorate: who counts as quorate, given a component; default: a majority of votes."""
+
+    def __init__(
+        self,
+        seed: int,
+        votes: dict[int, int] | int = 3,
+        *,
+        quorate: Callable[[frozenset[int]], bool] | None = None,
+        strict: bool = True,
+        settings: StoreSettings | None = None,
+        latency: tuple[float, float] = (0.0003, 0.004),
+        start: bool = True,
+        log: Any = None,
+    ) -> None:
+        self.random = Random(seed)
+        self.now = 0.0
+        self.strict = strict  # no narrow epochs: committed is committed
+        self.votes = dict.fromkeys(range(1, votes + 1), 1) if isinstance(votes, int) else dict(votes)
+        self.quorate = quorate or (lambda part: 2 * sum(self.votes.get(n, 0) for n in part) > sum(self.votes.values()))
+        self.settings = settings or StoreSettings()
+        self.nodes = {n: Node(n, SimDisk(self.random, latency)) for n in self.votes}
+        self.parts: list[frozenset[int]] = [frozenset(self.votes)]
+        self.seq = 0
+        self.log = log or (lambda node: SilentLog())
+        self.history: list[Attempt] = []
+        self.applied: dict[int, bytes] = {}  # log index -> chain, as made visible anywhere
+        self.digests: dict[int, bytes] = {}
+        self.highest_ack = 0
+        self.counts: dict[str, int] = {}
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._number = 0
+        self._ops = 0
+        if start:
+            for n in self.nodes:
+                self.start(n)
+
+    # --- time ----------------------------------------------------------------------------------------------------
+
+    def at(self, when: float, action: Callable[[], None]) -> None:
+        self._number += 1
+        heapq.heappush(self._heap, (max(when, self.now), self._number, action))
+
+    def after(self, low: float, high: float, action: Callable[[], None]) -> None:
+        self.at(self.now + self.random.uniform(low, high), action)
+
+    def run(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self._heap and self._heap[0][0] <= end:
+            self.now, _, action = heapq.heappop(self._heap)
+            action()
+        self.now = end
+
+    def run_until(self, condition: Callable[[], bool], limit: float = 20.0) -> bool:
+        end = self.now + limit
+        while not condition():
+            if self.now >= end:
+                return False
+            self.run(0.01)
+        return True
+
+    def count(self, what: str) -> None:
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+    # --- processes -----------------------------------------------------------------------------------------------
+
+    def start(self, n: int) -> None:
+        node = self.nodes[n]
+        assert node.replica is None
+        node.life += 1
+        image = node.disk.open(self.now)
+        node.replica = Replica(n, image, self.settings, self.random.randbytes, self.now, self.log(node))
+        node.replica.set_nodes(dict(self.votes), self.now)
+        self._check_visible(node)
+        self._reform()
+
+    def crash(self, n: int, power: bool = True) -> None:
+        """power: what was not fsynced may be lost; else only the process dies, the kernel keeps what was written."""
+        node = self.nodes[n]
+        if node.replica is None:
+            return
+        if power:
+            node.disk.crash()
+        else:
+            node.disk.crash()
+        self._forget(node)
+
+    def stop(self, n: int) -> None:
+        """A clean end."""
+        node = self.nodes[n]
+        assert node.replica is not None
+        node.replica.leave(self.now)
+        self._pump(node)
+        node.disk.close()
+        self._forget(node)
+
+    def _forget(self, node: Node) -> None:
+        node.replica, node.next_ring, node.queue, node.barriers = None, None, [], {}
+        node.life += 1
+        for attempt in node.attempts.values():
+            attempt.ended, attempt.unknown = self.now, True
+        node.attempts = {}
+        node.timer = None
+        if node.ring is not None:
+            node.ring.alive = False
+        node.ring = None
+        self._reform()
+
+    @property
+    def up(self) -> list[int]:
+        return [n for n, node in self.nodes.items() if node.replica is not None]
+
+    def replica(self, n: int) -> Replica:
+        found = self.nodes[n].replica
+        assert found is not None
+        return found
+
+    # --- the ring ------------------------------------------------------------------------------------------------
+
+    def partition(self, *parts: set[int]) -> None:
+        """These components; nodes not named are each alone."""
+        named = set().union(*parts) if parts else set()
+        self.parts = [frozenset(part) for part in parts] + [frozenset({n}) for n in self.nodes if n not in named]
+        self._reform()
+
+    def heal(self) -> None:
+        self.parts = [frozenset(self.nodes)]
+        self._reform()
+
+    def _reform(self) -> None:
+        """Break every ring whose members are not exactly a component's processes, and form the ones that are due."""
+        for part in self.parts:
+            members = tuple(sorted(n for n in part if self.nodes[n].replica is not None))
+            if not members:
+                continue
+            rings = {id(self.nodes[n].next_ring or self.nodes[n].ring): self.nodes[n] for n in members}
+            only = next(iter(rings.values()))
+            present = only.next_ring or only.ring
+            if len(rings) == 1 and present is not None and present.alive and present.members == members:
+                continue
+            for n in members:
+                for ring in (self.nodes[n].ring, self.nodes[n].next_ring):
+                    if ring is not None:
+                        ring.alive = False
+            self.seq += 4
+            ring = Ring(RingId(self.seq, members[0], self.random.randrange(1 << 32)), members)
+            self.count("rings")
+            for n in members:
+                self.nodes[n].next_ring = ring
+            self.after(0.002, 0.05, lambda ring=ring: self._install(ring))
+
+    def _install(self, ring: Ring) -> None:
+        """Recovery is done: each member installs the ring, in its own time."""
+        if not ring.alive:
+            return
+        groups: dict[int, list[Node]] = {}
+        for n in ring.members:
+            node = self.nodes[n]
+            groups.setdefault(id(node.ring) if node.ring else -n, []).append(node)
+        for group in groups.values():
+            old = group[0].ring
+            together = tuple(sorted(node.id for node in group))
+            plan = self._recover(old, group) if old is not None else (0, [])
+            for node in group:
+                life = node.life
+                self.after(0.0, 0.004, lambda n=node, life=life, p=plan, t=together: self._enter(n, life, ring, p, t))
+
+    def _recover(self, old: Ring, group: list[Node]) -> tuple[int, list[Sent]]:
+        """Up to which message the regular configuration goes on, and what is delivered after the transitional event."""
+        ids = {node.id for node in group}
+        got = [bool(message.received & ids) for message in old.messages]
+        hole = got.index(False) if False in got else len(got)
+        least = max(node.delivered for node in group)
+        assert least <= hole
+        place = hole if self.random.random() < 0.7 else self.random.randint(least, hole)
+        for at in range(least, place):  # a safe message not known stable stands behind the transitional event
+            if old.messages[at].safe and not old.messages[at].received >= set(old.members):
+                place = at
+                break
+        rest = [m for at, m in enumerate(old.messages) if at >= place and got[at] and (at < hole or m.sender in ids)]
+        return place, rest
+
+    def _enter(
+        self, node: Node, life: int, ring: Ring, plan: tuple[int, list[Sent]], together: tuple[int, ...]
+    ) -> None:
+        if node.life != life or node.next_ring is not ring or node.replica is None:
+            return
+        old = node.ring
+        if old is not None:
+            while node.delivered < plan[0]:
+                message = old.messages[node.delivered]
+                node.delivered += 1
+                self._deliver(node, message, False)
+            change = ConfigurationChange(False, old.id, together)
+            self._call(node, lambda r: r.configuration(change, self.now))
+            for message in plan[1]:
+                self._deliver(node, message, True)
+        node.ring, node.next_ring, node.delivered, node.seen_claims = ring, None, 0, {}
+        ring.installed.add(node.id)
+        change = ConfigurationChange(True, ring.id, ring.members, transitional_members=together)
+        self._call(node, lambda r: r.configuration(change, self.now))
+        verdict = self.quorate(frozenset(ring.members))
+        life = node.life
+
+        def tell() -> None:
+            if node.life == life and node.ring is ring:
+                self._call(node, lambda r: r.set_quorate(verdict, self.now))
+
+        self.after(0.0, 0.01, tell)
+        self._flush(node)
+        self._tick(node, life, ring)
+
+    def _flush(self, node: Node) -> None:
+        """Put what was submitted on the ring."""
+        ring = node.ring
+        if ring is None or node.next_ring is not None or not ring.alive:
+            return
+        queue, node.queue = node.queue, []
+        for payload, safe in queue:
+            message = Sent(node.id, payload, safe, {node.id})
+            ring.messages.append(message)
+            self.count("messages")
+            for n in ring.members:
+                if n != node.id:
+                    self.after(0.0001, 0.003, lambda n=n, m=message: self._arrive(n, ring, m))
+        self._advance(node)
+
+    def _arrive(self, n: int, ring: Ring, message: Sent) -> None:
+        if ring.alive and self.nodes[n].replica is not None:
+            message.received.add(n)
+            for other in ring.members if message.safe else (n,):
+                if self.nodes[other].ring is ring:
+                    self._advance(self.nodes[other])
+
+    def _advance(self, node: Node) -> None:
+        ring = node.ring
+        while ring is not None and node.ring is ring and node.next_ring is None and ring.alive:
+            if node.delivered >= len(ring.messages):
+                return
+            message = ring.messages[node.delivered]
+            if node.id not in message.received:
+                return
+            if message.safe and not message.received >= set(ring.members):
+                return
+            node.delivered += 1
+            self._deliver(node, message, False)
+
+    def _deliver(self, node: Node, message: Sent, transitional: bool) -> None:
+        self._call(node, lambda r: r.deliver(message.sender, message.payload, transitional, self.now))
+
+    def _tick(self, node: Node, life: int, ring: Ring) -> None:
+        """The token comes by with the claims, now and then an older state of them."""
+        if node.life != life or node.ring is not ring or not ring.alive:
+            return
+        if node.next_ring is None:
+            for n, value in ring.claims.items():
+                if self.random.random() < 0.8:
+                    node.seen_claims[n] = value
+            values = dict(node.seen_claims)
+            self._call(node, lambda r: r.progress(values, self.now))
+        self.after(0.0005, 0.003, lambda: self._tick(node, life, ring))
+
+    # --- the replica's events ------------------------------------------------------------------------------------
+
+    def _call(self, node: Node, call: Callable[[Replica], None]) -> None:
+        if node.replica is not None:
+            call(node.replica)
+            self._pump(node)
+
+    def _pump(self, node: Node) -> None:
+        replica = node.replica
+        assert replica is not None
+        sent = False
+        while (event := replica.next_event()) is not None:
+            match event:
+                case Multicast():
+                    node.queue.append((event.payload, event.safe))
+                    sent = True
+                case Claim():
+                    self._claim(node, event.value)
+                case Outcome():
+                    self._outcome(node, event)
+                case Changed():
+                    self._check_visible(node)
+                case BarrierDone():
+                    needed = node.barriers.pop(event.token)
+                    if replica.state.index < needed:
+                        raise Broken(f"node {node.id}: barrier at {replica.state.index}, acknowledged was {needed}")
+                    self.count("barriers")
+                case BarrierFailed():
+                    node.barriers.pop(event.token)
+                case AppendLog() | Adopt() | TruncateTail() | Checkpoint() | MarkCommit():
+                    self.count(type(event).__name__)
+                    node.disk.request(event, self.now)
+                case _:
+                    pass
+        self._arm(node)
+        if sent:
+            life = node.life
+            self.after(0.0001, 0.002, lambda: self._flush(node) if node.life == life else None)
+
+    def _arm(self, node: Node) -> None:
+        assert node.replica is not None
+        due = [t for t in (node.replica.next_timeout(), node.disk.next_timeout()) if t is not None]
+        when = min(due, default=None)
+        if when is None or (node.timer is not None and node.timer <= when and node.timer > self.now):
+            return
+        node.timer = when
+        life = node.life
+        self.at(when, lambda: self._timer(node, life, when))
+
+    def _timer(self, node: Node, life: int, when: float) -> None:
+        if node.life != life or node.replica is None:
+            return
+        if node.timer == when:
+            node.timer = None
+        for receipt, error in node.disk.poll(self.now):
+            self._call(node, lambda r, receipt=receipt, error=error: r.persisted(receipt, error, self.now))
+        timeout = node.replica.next_timeout()
+        if timeout is not None and self.now >= timeout:
+            node.replica.handle_timeout(self.now)
+        self._pump(node)
+
+    def _claim(self, node: Node, value: int | None) -> None:
+        ring = node.ring
+        if ring is None or node.next_ring is not None:
+            return
+        if value is None:
+            ring.claims.pop(node.id, None)
+            return
+        ring.claims[node.id] = value
+        assert node.replica is not None
+        position = node.replica.log.position(value - 1)
+        if position is None or (self.settings.durable and self.on_disk(node.id, value - 1) != position.chain):
+            raise Broken(f"node {node.id} claims index {value - 1}, not on its disk")
+
+    # --- clients -------------------------------------------------------------------------------------------------
+
+    def put(self, n: int, path: str, data: bytes = b"x", condition: int | None = None) -> Attempt:
+        """A write at node n; the attempt is filled in when its outcome is known."""
+        self._ops += 1
+        operation = Operation(
+            self.random.randbytes(16), Kind.PUT, path, data, condition=condition, writer=n, time=self._ops
+        )
+        return self.propose(n, operation)
+
+    def propose(self, n: int, operation: Operation) -> Attempt:
+        node = self.nodes[n]
+        attempt = Attempt(n, operation, self.now)
+        self.history.append(attempt)
+        if node.replica is None:
+            attempt.refused, attempt.ended = "no process", self.now
+            return attempt
+        node.attempts[operation.id] = attempt
+        try:
+            node.replica.propose(operation, self.now)
+        except Refused as error:
+            del node.attempts[operation.id]
+            attempt.refused, attempt.ended = str(error), self.now
+            self.count("refused")
+        self._pump(node)
+        return attempt
+
+    def barrier(self, n: int, token: int) -> None:
+        node = self.nodes[n]
+        if node.replica is not None:
+            node.barriers[token] = self.highest_ack if self.strict else 0
+            self._call(node, lambda r: r.barrier(token, self.now))
+
+    def _outcome(self, node: Node, event: Outcome) -> None:
+        attempt = node.attempts.pop(event.operation.id, None)
+        if attempt is None:
+            raise Broken(f"node {node.id}: an outcome nobody waits for")
+        attempt.ended, attempt.result, attempt.unknown = self.now, event.result, event.result is None
+        if self.now - attempt.began > self.settings.deadline + 0.5:
+            raise Broken(f"node {node.id}: outcome after {self.now - attempt.began:.1f} s")
+        self.count("acknowledged" if event.result else "unknown")
+        if event.result is not None and not event.repeated:
+            self._check_ack(node, event.result.index)
+        if event.result is not None:
+            self.highest_ack = max(self.highest_ack, event.result.index)
+
+    # --- checkers ------------------------------------------------------------------------------------------------
+
+    def on_disk(self, n: int, index: int) -> bytes | None:
+        """The chain at `index` that a power loss would leave on node n's disk; None: not there, or only in the tree."""
+        store = self.nodes[n].disk._store
+        if store is None or not store.first.index <= index <= store.end_index():
+            return None
+        if index == store.first.index:
+            return store.first.chain
+        return store.log[index - store.first.index - 1][25:57]
+
+    def _check_ack(self, node: Node, index: int) -> None:
+        """S1: on disk at the proposer and on a required set before the ack."""
+        if not self.settings.durable:
+            return
+        assert node.replica is not None
+        here = node.replica.log.position(index)
+        assert here is not None
+        holders = [n for n in self.nodes if self.on_disk(n, index) == here.chain]
+        if node.id not in holders:
+            raise Broken(f"node {node.id}: index {index} acknowledged, not on its own disk")
+        status = node.replica.status()
+        if status.kind == "narrow" or (not self.strict and status.kind is None):
+            return
+        have = sum(status.data_set.get(n, 0) for n in holders)
+        if 2 * have <= sum(status.data_set.values()):
+            raise Broken(f"node {node.id}: index {index} acknowledged, on disk only at {holders}")
+
+    def _check_visible(self, node: Node) -> None:
+        """One history, the same tree at the same place of it, and reads that never go back."""
+        replica = node.replica
+        assert replica is not None
+        if not replica.readable():
+            return
+        index = replica.state.index
+        if self.strict:
+            if index < node.shown:
+                raise Broken(f"node {node.id}: reads went back from {node.shown} to {index}")
+            position = replica.log.position(index)
+            if position is not None and self.applied.setdefault(index, position.chain) != position.chain:
+                raise Broken(f"node {node.id}: another record at index {index}")
+            digest = replica.state.digest()
+            if self.digests.setdefault(index, digest) != digest:
+                raise Broken(f"node {node.id}: another tree at index {index}")
+        node.shown = index
+
+    def settled(self) -> bool:
+        """All nodes up, one ring, synced at the same revision, writable, nothing under way."""
+        states = [self.replica(n).status() for n in self.nodes] if len(self.up) == len(self.nodes) else []
+        return bool(states) and all(
+            s.state == "synced" and s.writable and s.readable and s.revision == states[0].revision for s in states
+        )
+
+    def finish(self, limit: float = 30.0) -> None:
+        """End all faults, wait for calm, then check the whole history."""
+        self.heal()
+        for node in self.nodes.values():
+            node.disk.full = node.disk.broken = False
+        for n in self.nodes:
+            if self.nodes[n].replica is None:
+                self.start(n)
+        if not self.run_until(self.settled, limit):
+            lines = [f"{n}: {self.replica(n).status()}" for n in self.nodes]
+            raise Broken("not settled after the faults ended:\n" + "\n".join(lines))
+        self.run(1.0)
+        self.check_history()
+
+    def discarded(self) -> set[bytes]:
+        """Ids of all operations that were set aside somewhere."""
+        found = set()
+        for node in self.nodes.values():
+            for one in node.disk.discarded:
+                found |= {Operation.decode(r.body).id for r in one.records if r.kind is RecordKind.OPERATION}
+                found |= set(one.image.outcomes) if one.image else set()
+        return found
+
+    def check_history(self) -> None:
+        states = [self.replica(n).state for n in self.nodes]
+        if len({state.digest() for state in states}) != 1:
+            raise Broken("trees differ at the end")
+        end = states[0]
+        aside = self.discarded() if not self.strict else set()
+        acked: list[tuple[int, Attempt]] = []
+        for attempt in self.history:
+            outcome = end.outcome(attempt.operation.id)
+            if attempt.refused and outcome is not None:
+                raise Broken(f"refused, yet done: {attempt}")
+            if attempt.result is not None:
+                if outcome is None and attempt.operation.id in aside:
+                    self.count("set aside")
+                    continue
+                if outcome is None:
+                    raise Broken(f"acknowledged write lost: {attempt}")
+                if self.strict and outcome != attempt.result:
+                    raise Broken(f"acknowledged as {attempt.result}, is {outcome}")
+                acked.append((attempt.result.index, attempt))
+        if self.strict:
+            self._check_order(acked)
+
+    def _check_order(self, acked: list[tuple[int, Attempt]]) -> None:
+        """Linearizable: an operation that began after another was acknowledged stands behind it in the log."""
+        acked.sort(key=lambda one: one[0])
+        latest = 0.0
+        for _, attempt in acked:
+            assert attempt.ended is not None
+            if attempt.ended < latest:
+                raise Broken(f"out of order: {attempt}")
+            latest = max(latest, attempt.began)
