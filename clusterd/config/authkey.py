@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from transport.errors import ClusterError
+from transport.io.files import write_durably
 
 MIN_KEY, MAX_KEY, NEW_KEY = 128, 4096, 256
 IDENTITY = 32
@@ -40,24 +41,6 @@ def read_secret(path: Path, least: int, most: int) -> bytes:
     return data
 
 
-def write_secret(path: Path, data: bytes) -> None:
-    """Durably and in one step; the file is never readable by others, not even for a moment."""
-    temporary = path.with_name(path.name + ".new")
-    temporary.unlink(missing_ok=True)
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(handle, data)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    temporary.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
 def read_authkey(path: Path) -> bytes:
     return read_secret(path, MIN_KEY, MAX_KEY)
 
@@ -67,13 +50,13 @@ def read_identity(path: Path) -> bytes:
 
 
 def make_authkey(path: Path) -> None:
-    write_secret(path, os.urandom(NEW_KEY))
+    write_durably(path, os.urandom(NEW_KEY))
 
 
 def make_identity(path: Path) -> bytes:
     """Write a new identity; returns its public half."""
     private = os.urandom(IDENTITY)
-    write_secret(path, private)
+    write_durably(path, private)
     return public_half(private)
 
 

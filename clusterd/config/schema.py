@@ -73,6 +73,10 @@ class ClusterConfig:
         return listed.name if listed else f"node {node}"
 
 
+class NotListed(ConfigError):
+    """Everything else is in order, but this node is not in the nodelist."""
+
+
 @dataclass(slots=True)
 class Who:
     """How to find ourselves in the nodelist: by a name given, else by host name, else by address."""
@@ -83,7 +87,7 @@ class Who:
 
 
 def load(text: bytes, who: Who, file: str = "corosync.conf") -> ClusterConfig:
-    """Raises ConfigError with every problem found."""
+    """Raises ConfigError with every problem found; NotListed when the only one is that this node is not in it."""
     return _Loader(text, who, file).load()
 
 
@@ -124,9 +128,11 @@ class _Loader:
         options = quorum_options(
             quorum, quorum_at, device, {n.nodeid or 0: n.quorum_votes for _, n in nodes}, settings.token, self.problems
         )
-        me = None if self.problems else self._find_me(nodes, nodelist_at)
-        if self.problems or me is None or options is None:
+        if self.problems or options is None:
             raise ConfigError(self.file, self.problems)
+        me = self._find_me(nodes, nodelist_at)
+        if me is None:
+            raise NotListed(self.file, self.problems)
         listed = {
             n.nodeid: NodeConfig(n.nodeid, n.name, n.addresses(), n.quorum_votes, n.identity)
             for _, n in nodes

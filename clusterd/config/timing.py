@@ -86,7 +86,7 @@ def totem_config(
                 f"The consensus timeout parameter ({consensus} ms) may not be less than join timeout ({join} ms).",
             )
         )
-    if retransmit >= token:
+    if retransmit >= token >= _MINIMA["token"][1]:
         problems.append(
             Problem(
                 line("token_retransmit"),
@@ -112,7 +112,9 @@ def link_config(
 ) -> LinkConfig:
     """One link's settings. Pings every token / 6, a path is down after token / 2 without a pong, unless given."""
     timeout = given.knet_ping_timeout / 1000 if given.knet_ping_timeout else totem.token / 2
-    interval = given.knet_ping_interval / 1000 if given.knet_ping_interval else min(totem.token / 6, timeout / 3)
+    interval = (
+        given.knet_ping_interval / 1000 if given.knet_ping_interval else round(min(totem.token / 6, timeout / 3), 6)
+    )
     if interval >= timeout:
         line = next((k.line for k in section.keys if k.name == "knet_ping_interval"), section.end or 1)
         problems.append(
