@@ -1,0 +1,377 @@
+"""Who is here with how many votes, and whether that is enough: the reference's machine, event by event, without time.
+
+Each method is one event of facts/votequorum.md section 3.1; `_recalculate`, `_threshold` and `_decide` are section 3.
+True between any two calls:
+    the threshold never goes down but by an operator, a configuration, a clean leave under allow_downscale, the
+    last-man-standing window, or, while this node is not quorate, a quorate member's word
+Deliberate differences (section 13): wide integers; the barrier of allow_downscale holds for expected votes too and
+only a quorate component lowers them; the highest expected votes on disk bind only while nobody quorate is heard; a
+node added to the nodelist is counted once it joins (`newcomer`).
+
+Why the newcomer is safe: one listed node with one vote may be left out, so with F votes in all every node expects F
+or F-1, and whoever is in a component with the newcomer expects F. Two disjoint components would need F//2+1 and
+(F-1)//2+1 votes, F+1 in sum. With more than one vote waiting that fails, so then all are counted at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum, IntEnum
+
+from quorum.events import SavedState
+from quorum.messages import Flag, NodeInfo
+from quorum.options import QuorumOptions
+from quorum.votes import threshold, tie_breaker
+from transport.core import Log
+from transport.ids import NodeId
+
+
+class State(IntEnum):
+    """Of a node in the table; the values are the reference's API."""
+
+    MEMBER = 1
+    DEAD = 2
+    LEAVING = 3
+
+
+@dataclass(slots=True)
+class Row:
+    """A node as it last described itself."""
+
+    votes: int
+    expected: int
+    flags: Flag = Flag.NONE
+    state: State = State.MEMBER
+
+
+class Rule(Enum):
+    """What the last verdict rests on."""
+
+    VOTES = "votes"
+    WAITING = "waiting for all"
+    TIE = "tie broken"
+    MASTER = "master wins"
+
+
+@dataclass(slots=True)
+class Device:
+    """This node's quorum device, as its client last told."""
+
+    registered: bool = False
+    alive: bool = False
+    cast: bool = False
+    master_wins: bool = False
+    name: str = ""
+
+    @property
+    def flags(self) -> Flag:
+        said = (
+            (self.registered, Flag.DEVICE_REGISTERED),
+            (self.alive, Flag.DEVICE_ALIVE),
+            (self.cast, Flag.DEVICE_CAST),
+            (self.master_wins, Flag.MASTER_WINS),
+        )
+        return Flag(sum(flag for is_set, flag in said if is_set))
+
+
+class Electorate:
+    """The table of one node and its verdict (`quorate`)."""
+
+    def __init__(
+        self, me: NodeId, options: QuorumOptions, saved: SavedState, name_of: Callable[[NodeId], str], log: Log
+    ) -> None:
+        self.me = me
+        self.options = options
+        self.newcomer = saved.newcomer if saved.newcomer in options.votes and saved.newcomer != me else 0
+        self.highest_expected = saved.highest_expected if options.tracks_expected else 0
+        self.barrier = configured_expected(options, self.newcomer)  # the floor of allow_downscale
+        self.device = Device()
+        self.device_votes = options.votes_of_device
+        self.device_names: dict[NodeId, str] = {}  # registered at other members
+        self.members: tuple[NodeId, ...] = ()
+        self.previous: tuple[NodeId, ...] = ()
+        self.quorum = 0
+        self.total = 0
+        self.quorate = False
+        self.rule = Rule.VOTES
+        self.breaker: NodeId = 0  # who broke the tie
+        self.lowest: NodeId = 0  # 0 until once quorate: the reference's -1
+        self.highest: NodeId = 0
+        self.waiting = options.waits_for_all
+        self.last_man_standing = options.last_man_standing
+        self._first = True
+        self._name_of = name_of
+        self._log = log
+        self.own = Row(options.votes.get(me, 1), max(self.barrier, self.highest_expected))
+        self.rows: dict[NodeId, Row] = {me: self.own}
+        self._recalculate()
+
+    # -- what is here ----------------------------------------------------------------------------------------
+
+    @property
+    def present(self) -> dict[NodeId, int]:
+        """Votes of the nodes in state member, by id."""
+        return {n: row.votes for n, row in sorted(self.rows.items()) if row.state is State.MEMBER}
+
+    @property
+    def counted(self) -> int:
+        """Members, and one for the device if we cast its vote."""
+        return len(self.present) + self.device.cast
+
+    @property
+    def most_expected(self) -> int:
+        """The highest expected votes of the members."""
+        return max((row.expected for row in self.rows.values() if row.state is State.MEMBER), default=0)
+
+    @property
+    def by_special_rule(self) -> bool:
+        """The yes rests on more than votes: it stands only while all members are heard."""
+        return self.rule is not Rule.VOTES
+
+    @property
+    def saved(self) -> SavedState:
+        return SavedState(self.highest_expected, self.newcomer)
+
+    def node_info(self, leaving: bool = False) -> NodeInfo:
+        """What we say about ourselves now."""
+        flags = self._own_flags() | (Flag.LEAVING if leaving else Flag.NONE)
+        name = self.device.name if self.device.registered else ""
+        return NodeInfo(self.own.votes, self.own.expected, flags, self.newcomer, self.device_votes, name)
+
+    # -- events ----------------------------------------------------------------------------------------------
+
+    def begin(self, members: tuple[NodeId, ...]) -> bool:
+        """A new configuration. True: the last-man-standing window starts (again) now."""
+        if len(members) > 1:
+            self._first = False
+        left = [node for node in self.members if node not in members]
+        for node in left:
+            self.device_names.pop(node, None)
+            if node in self.rows:  # not there if the barrier in which it would have spoken was interrupted
+                self.rows[node].state = State.DEAD
+        self.previous, self.members = self.members, members
+        if not self.last_man_standing:
+            return False
+        held = bool(self.options.auto_tie_breaker) and self.lowest in self.present
+        return (len(members) >= self.quorum and bool(left)) or (len(members) <= self.quorum and held)
+
+    def settle(self, infos: dict[NodeId, NodeInfo]) -> None:
+        """All members' words about themselves are in: each in order of id, then the verdict on all of them."""
+        newcomers = {info.newcomer for info in infos.values()} & set(self.members)
+        if self.newcomer in self.members:
+            self._count_newcomer()
+        for node, info in sorted(infos.items()):
+            # Said before it was known that the newcomer is here: count it in what each member expects.
+            if info.newcomer in newcomers:
+                info = replace(info, expected=self._risen(info.expected, info.newcomer), newcomer=0)
+            self.on_node_info(node, info)
+        self._recalculate()
+
+    def on_node_info(self, node: NodeId, info: NodeInfo) -> None:
+        """`node` about itself, and about the device."""
+        row = self.rows.get(node)
+        before = None if row is None else replace(row)
+        if row is None:
+            row = self.rows[node] = Row(info.votes, self.own.expected)
+        row.votes, row.flags = info.votes, info.flags
+        row.state = State.LEAVING if info.flags & Flag.LEAVING else State.MEMBER
+        says_quorate = bool(info.flags & Flag.QUORATE)
+        adopts = says_quorate and not self.quorate
+        if adopts:
+            self.own.expected = info.expected
+        tracked = self.options.tracks_expected and not self.quorate
+        row.expected = info.expected if says_quorate or tracked else self.own.expected
+        if self.last_man_standing and info.votes > 1:
+            self._log.error(f"last_man_standing is off: {self._name_of(node)} has {info.votes} votes, 1 is needed")
+            self.last_man_standing = False
+        if row.state is State.LEAVING and before is not None and before.state is State.MEMBER:
+            self._leaves(node)
+        elif row != before or node == self.me or info.flags & Flag.FIRST:
+            self._recalculate(decrease=adopts)
+        if self.waiting and node != self.me and says_quorate and not info.flags & Flag.WAITING:
+            self._stop_waiting(f"{self._name_of(node)} is quorate")
+        self._on_device_info(node, info, says_quorate)
+
+    def on_expected(self, value: int) -> None:
+        """An operator, or a configuration that came into force, set expected votes of all, and the floor."""
+        self.barrier = value
+        self._expect(value)
+        if self.options.tracks_expected:
+            self.own.expected = max(value, self.highest_expected)
+        self._recalculate(decrease=True)
+
+    def on_votes(self, node: NodeId, value: int) -> None:
+        """An operator, or its configuration, set the votes of `node`."""
+        self.rows[node].votes = value
+        self._recalculate(decrease=True)
+
+    def on_cancel(self) -> None:
+        """An operator ended the wait for all."""
+        if self.waiting:
+            self._stop_waiting("an operator cancelled it")
+        self._recalculate()
+
+    def on_window(self) -> None:
+        """The last-man-standing window is over: who is here now is all there is (4.4)."""
+        if self.quorate:
+            self._recalculate(decrease=True, forced=len(self.present) + bool(self.device_votes))
+
+    def recount(self) -> None:
+        """Something of our own has changed: our device's vote, or what is configured."""
+        self._recalculate()
+
+    def configure(self, options: QuorumOptions) -> int:
+        """The live keys of a new configuration (section 6); returns its expected votes if they differ, else 0."""
+        before = configured_expected(self.options, self.newcomer)
+        self.newcomer = self.newcomer_of(options)
+        implied = options.waits_for_all if options.two_node != self.options.two_node else self.options.waits_for_all
+        if implied and not self.options.waits_for_all:
+            self.waiting = not self.quorate
+        elif not implied:
+            self.waiting = False
+        self.options = live(self.options, options, implied)
+        self.device_votes = options.votes_of_device
+        self.rows = {n: r for n, r in self.rows.items() if n in options.votes or n in self.members or n == self.me}
+        after = configured_expected(self.options, self.newcomer)
+        return after if after != before else 0
+
+    def newcomer_of(self, options: QuorumOptions) -> NodeId:
+        """The one listed node that `options` need not count until it joins, 0 for none."""
+        added = options.votes.keys() - self.options.votes.keys() - set(self.members)
+        waiting = {n for n in added | {self.newcomer} if options.votes.get(n, 0)} - {self.me}
+        return min(waiting) if len(waiting) == 1 and options.votes[min(waiting)] == 1 else 0
+
+    # -- the calculation -------------------------------------------------------------------------------------
+
+    def _recalculate(self, decrease: bool = False, forced: int = 0) -> None:
+        votes = sum(self.present.values()) + self.device_votes
+        self.own.expected = max(self.own.expected, votes)
+        if self.options.tracks_expected:
+            self.highest_expected = max(self.highest_expected, self.own.expected)
+        if forced:
+            self._expect(max(forced, self.barrier) if self.options.allow_downscale else forced)
+        if self.newcomer and self.own.expected >= configured_expected(self.options, 0):
+            self.newcomer = 0  # counted by then, whoever it was that saw it
+        self.total = sum(self.present.values()) + (self.device_votes if self.device.cast else 0)
+        self.quorum = threshold(
+            self.most_expected,
+            self.total,
+            counted=self.counted,
+            two_node=self.options.two_node,
+            floor=0 if decrease else self.quorum,
+        )
+        self._decide()
+        self.own.flags = self._own_flags()
+
+    def _decide(self) -> None:
+        if self.waiting and self.total != self.own.expected:
+            self.rule = Rule.WAITING
+            return
+        if self.waiting:
+            self._stop_waiting(f"all {self.total} votes are present")
+        quorate, self.rule, self.breaker = self.total >= self.quorum, Rule.VOTES, 0
+        here = self.present
+        if quorate:
+            self.lowest, self.highest = min(here, default=0), max(here, default=0)
+        if not quorate and self._is_tie():
+            breaker = self.options.auto_tie_breaker
+            members = here if isinstance(breaker, str) else self.members
+            self.breaker = tie_breaker(breaker, members, self.previous, self.lowest, self.highest)
+            if self.breaker:
+                quorate, self.rule = True, Rule.TIE
+        if not quorate and self._master():
+            quorate, self.rule = True, Rule.MASTER
+        self.quorate = quorate
+        self.waiting = self.options.waits_for_all and not quorate
+
+    def _is_tie(self) -> bool:
+        return (
+            bool(self.options.auto_tie_breaker)
+            and self.total == self.own.expected // 2
+            and len(self.previous) - len(self.members) < self.quorum
+        )
+
+    def _master(self) -> NodeId:
+        """A member that holds the device's vote, in the mode in which that decides; 0 for none. Ours first."""
+        if not self.device.master_wins:
+            return 0
+        both = Flag.MASTER_WINS | Flag.DEVICE_CAST
+        if self.device.cast:
+            return self.me
+        holders = [n for n in self.present if n != self.me and self.rows[n].flags & both == both]
+        return min(holders, default=0)
+
+    def _expect(self, value: int) -> None:
+        """Expected votes of all members := value."""
+        for row in self.rows.values():
+            if row.state is State.MEMBER:
+                row.expected = value
+
+    def _leaves(self, node: NodeId) -> None:
+        """A clean leave, told only under allow_downscale: a quorate component lowers expected votes by it (4.6)."""
+        remaining = max(self.barrier, sum(self.present.values()))
+        if self.quorate and self.options.allow_downscale and remaining < self.most_expected:
+            self._log.info(
+                f"{self._name_of(node)} leaves cleanly: expected votes {self.most_expected} -> {remaining}, "
+                f"never below {self.barrier}"
+            )
+            self._recalculate(decrease=True, forced=remaining)
+        else:
+            self._recalculate()
+
+    def _on_device_info(self, node: NodeId, info: NodeInfo, says_quorate: bool) -> None:
+        if node == self.me or not self.options.device:
+            return
+        if info.device_name:
+            self.device_names[node] = info.device_name
+        else:
+            self.device_names.pop(node, None)
+        votes = info.device_votes if says_quorate and not self.quorate else max(info.device_votes, self.device_votes)
+        if votes != self.device_votes:
+            self.device_votes = votes
+            self._recalculate()
+
+    def _count_newcomer(self) -> None:
+        risen = self._risen(self.own.expected, self.newcomer)
+        self._log.info(
+            f"{self._name_of(self.newcomer)} has joined for the first time: expected votes "
+            f"{self.own.expected} -> {risen}"
+        )
+        self.barrier += risen - self.own.expected
+        self.own.expected, self.newcomer = risen, 0
+
+    def _risen(self, expected: int, newcomer: NodeId) -> int:
+        """Expected votes with the newcomer counted; not above what is configured, had it been counted already."""
+        if self.options.expected_votes:
+            return expected
+        wanted = expected + self.options.votes.get(newcomer, 0)
+        return max(expected, min(wanted, configured_expected(self.options, 0)))
+
+    def _stop_waiting(self, why: str) -> None:
+        self.waiting = False
+        self._log.info(f"no longer waiting for all nodes: {why}")
+
+    def _own_flags(self) -> Flag:
+        said = ((self.quorate, Flag.QUORATE), (self.waiting, Flag.WAITING), (self._first, Flag.FIRST))
+        return Flag(sum(flag for is_set, flag in said if is_set)) | self.device.flags
+
+
+def configured_expected(options: QuorumOptions, newcomer: NodeId) -> int:
+    """Expected votes by configuration, without the votes of a node that has not joined yet."""
+    if options.expected_votes:
+        return options.expected_votes
+    return options.configured_expected - options.votes.get(newcomer, 0)
+
+
+def live(old: QuorumOptions, new: QuorumOptions, waits_for_all: bool) -> QuorumOptions:
+    """`new` in the keys that may change while running, `old` in those read at start."""
+    return replace(
+        new,
+        wait_for_all=waits_for_all,
+        last_man_standing=old.last_man_standing,
+        last_man_standing_window=old.last_man_standing_window,
+        auto_tie_breaker=old.auto_tie_breaker,
+        allow_downscale=old.allow_downscale,
+        expected_votes_tracking=old.expected_votes_tracking,
+    )
