@@ -1,7 +1,7 @@
 """What a store set aside: dropped log tails, replaced and damaged stores, each with a description (S5, S6).
 
     discarded/<id>/description.json     what, when, why
-    discarded/<id>/tail.log             the records of a dropped tail, in the form of a log segment, or
+    discarded/<id>/<first index>.log    the records of a dropped tail, in the form of a log segment, or
     discarded/<id>/store/               a whole generation: tree.db and log/
 The description is on disk before anything is moved or dropped. Nothing here is ever deleted by the program.
 """
@@ -70,7 +70,7 @@ def set_aside_tail(
 ) -> Discarded:
     """Save the records that follow `after`; on disk when it returns."""
     ident = new_id(f"tail-{after.index + 1}-{records[-1].index}")
-    path = root / FOLDER / ident / "tail.log"
+    path = root / FOLDER / ident / f"{after.index + 1:020d}.log"
     indexes = (after.index + 1, records[-1].index)
     made = Discarded(
         ident, time.time(), "tail", reason, revisions, indexes, str(records[-1].epoch), len(records), str(path)
