@@ -55,7 +55,6 @@ class _Adopting:
     def __init__(self, ring: RingId, attempt: int, state: State, log: Log, committed: int, reason: str) -> None:
         self.ring, self.attempt = ring, attempt
         self.state, self.log, self.committed, self.reason = state, log, committed, reason
-        self.receiver: transfer.Receiver | None = None
 
 
 class Replica:
@@ -108,6 +107,7 @@ class Replica:
         """A new configuration: nothing of the last one counts any more."""
         self._primary = primary
         self._attempt_begins()
+        self._quorate = False  # a verdict is about one membership
         self._asks = 0
         self._reported = False
         self._claimed: int | None = None
@@ -120,6 +120,7 @@ class Replica:
         self._resend = False
         self._proposed_set = 0
         self._receiver: transfer.Receiver | None = None
+        self._kept: transfer.Kept | None = None
         self._need: wire.Need | None = None
         self._sender: transfer.Sender | None = None
         self._starting = False
@@ -166,9 +167,11 @@ class Replica:
         self._settle()
 
     def set_quorate(self, quorate: bool, now: float) -> None:
-        """The verdict of the quorum service, as long as its lease holds."""
+        """The quorum service's verdict about the present configuration: told after each regular one, also when it is
+        the same as before (until then the last verdict counts for nothing here), and False when its lease ends.
+        """
         self._now = now
-        if self._quorate and not quorate:
+        if not quorate:
             self._give_up("quorum was lost while it was under way")
         self._quorate = quorate
         self._settle()
@@ -417,7 +420,7 @@ class Replica:
         """One record at this place of the order: into the log, or kept until the log is whole."""
         if self._whole:
             self.log.append(LogRecord.after(self.log.end, self._primary.ring, kind, body))
-        elif self._receiver is not None and not self._receiver.keep(kind, body):
+        elif self._kept is not None and not self._kept.keep(kind, body):
             self._say.warning("store: too many writes while catching up, starting over")
             self._fail_transfer(self._take_all)
 
@@ -460,7 +463,9 @@ class Replica:
             say(f"store: no primary on ring {primary.ring}: {choice.reason}")
             return
         trusted = self._health is Health.GOOD and (self.me in choice.good)
-        if not choice.genesis and trusted and self.log.end == choice.base:
+        if choice.genesis:
+            self._kept = transfer.Kept()
+        elif trusted and self.log.end == choice.base:
             self._becomes_whole()
         for node, report in primary.reports.items():  # what they say now outweighs what was seen of them
             if node in self._known:
@@ -469,7 +474,7 @@ class Replica:
     def _becomes_whole(self) -> None:
         self._whole = True
         self._ready_at = self.log.end.index
-        self._receiver, self._need = None, None
+        self._receiver, self._kept, self._need = None, None, None
         self._resend = True
 
     def _opened(self) -> None:
@@ -535,6 +540,7 @@ class Replica:
         self._sender = transfer.Sender(start, need, self.state, self.log, self.committed) if mine else None
         if start.target == self.me and self._need is not None and not self._whole:
             self._receiver = transfer.Receiver(start, self._need, self.state)
+            self._kept = transfer.Kept()
             have = self._receiver.have()
             if have is not None:
                 self._send(have)
@@ -559,7 +565,7 @@ class Replica:
                 self._fail_transfer(True)
 
     def _fail_transfer(self, take_all: bool) -> None:
-        self._receiver, self._need, self._asked = None, None, False
+        self._receiver, self._kept, self._need, self._asked = None, None, None, False
         self._take_all = take_all
 
     def _complete(self, receiver: transfer.Receiver, received: transfer.Received) -> None:
@@ -576,8 +582,6 @@ class Replica:
             raise WireError("the log received ends elsewhere than the sender's")
         aside = self._health is not Health.FRESH and self.log.end.index > receiver.start.after
         self._adopt(state, log, received.committed, aside, "merged into the history of the other nodes")
-        assert self._adopting is not None
-        self._adopting.receiver = receiver
 
     def _catch_up(self, receiver: transfer.Receiver, received: transfer.Received) -> None:
         """The log is equal up to start.after: drop what others do not have, append what they have."""
@@ -599,10 +603,10 @@ class Replica:
             self._journal.truncate(fork, aside, f"not in the history the other nodes went on with (from {fork + 1})")
         self.log.extend(received.records)
         self._health = Health.GOOD
-        self._finish_transfer(receiver)
+        self._finish_transfer()
 
-    def _finish_transfer(self, receiver: transfer.Receiver | None) -> None:
-        kept = receiver.kept if receiver else []
+    def _finish_transfer(self) -> None:
+        kept = self._kept.records if self._kept else []
         self._becomes_whole()
         for kind, body in kept:
             self._log(kind, body)
@@ -645,7 +649,7 @@ class Replica:
         for pending in self._proposals.unsent(NO_RING):
             self._answer_from_state(pending)
         if current:
-            self._finish_transfer(adopting.receiver)
+            self._finish_transfer()
 
     def _answer_from_state(self, pending: Pending) -> None:
         result = self.state.outcome(pending.operation.id)

@@ -174,17 +174,29 @@ class _Upload:
     chunks: list[bytes] = field(default_factory=list)
 
 
+class Kept:
+    """Records logged on the ring while a member is not whole yet, in order: appended when it is."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[RecordKind, bytes]] = []
+        self._bytes = 0
+
+    def keep(self, kind: RecordKind, body: bytes) -> bool:
+        """False: too many, the transfer is of no use any more."""
+        self.records.append((kind, body))
+        self._bytes += len(body) + 64
+        return len(self.records) <= MAX_KEPT and self._bytes <= MAX_KEPT_BYTES
+
+
 class Receiver:
     """One transfer, at its target, from the delivery of START on.
 
-    chunks: how many came.  `kept` are the records logged meanwhile, to be appended at the end.
+    chunks: how many came.
     """
 
     def __init__(self, start: Start, need: Need, state: State) -> None:
         self.start = start
         self.chunks = 0
-        self.kept: list[tuple[RecordKind, bytes]] = []
-        self._kept_bytes = 0
         self._buffer = bytearray()
         self._head: tuple[LogPosition, int, Limits, Lineage] | None = None
         self._records: list[LogRecord] = []
@@ -209,12 +221,6 @@ class Receiver:
             self._by_digest = {}
             return Have(self.start.number, True, b"")
         return Have(self.start.number, False, b"".join(sorted(self._by_digest)))
-
-    def keep(self, kind: RecordKind, body: bytes) -> bool:
-        """A record logged after START; False: too many, the transfer is of no use any more."""
-        self.kept.append((kind, body))
-        self._kept_bytes += len(body) + 64
-        return len(self.kept) <= MAX_KEPT and self._kept_bytes <= MAX_KEPT_BYTES
 
     def feed(self, chunk: Chunk) -> Received | None:
         """The next chunk; the whole transfer with the last one. Raises WireError when it is no proper stream."""
