@@ -62,7 +62,8 @@ class _Job:
 class SimDisk:
     """See the file's first lines.
 
-    latency: bounds in seconds of one fsync, drawn evenly, set at will.  retain: records kept in the log behind the checkpoint.
+    latency: bounds in seconds of one fsync, drawn evenly, set at will.  retain: records kept in the log behind the
+    checkpoint.
     full, broken: while True every write fails; set at will.  discarded: everything set aside, oldest first.
     """
 
