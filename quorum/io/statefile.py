@@ -1,0 +1,58 @@
+"""The file that holds SavedState: one line with its own checksum, replaced as a whole.
+
+    highest_expected=5 newcomer=0 2f0c11d7
+
+The reference keeps expected votes in a file too (`ev_tracking`), but closes it after the first read and then fails to
+write it (facts/votequorum.md section 4.6). Here a write is a temporary file, fsync, rename, and fsync of the
+directory: after a crash there is the old state or the new one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from pathlib import Path
+
+from quorum.events import SavedState
+from quorum.options import MAX_VOTES
+from transport.core import Log
+from transport.ids import MAX_NODE_ID
+
+NAME = "quorum"
+_LINE = re.compile(r"(highest_expected=(\d{1,7}) newcomer=(\d{1,5})) ([0-9a-f]{8})\n")
+
+
+def load(path: Path, log: Log) -> SavedState:
+    """The state last saved. No file, or a damaged one (logged): that of a node that never ran. Raises OSError.
+
+    That is the safe side for `newcomer`: everybody listed is counted.
+    """
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return SavedState()
+    match = _LINE.fullmatch(raw.decode("ascii", "replace"))
+    if match is not None and int(match[4], 16) == zlib.crc32(match[1].encode()):
+        state = SavedState(int(match[2]), int(match[3]))
+        if state.highest_expected <= MAX_VOTES and state.newcomer <= MAX_NODE_ID:
+            return state
+    log.error(f"{path} is damaged: the highest expected votes seen so far are forgotten")
+    return SavedState()
+
+
+def save(path: Path, state: SavedState) -> None:
+    """`state` is on disk when this returns. Raises OSError: then the old state is."""
+    text = f"highest_expected={state.highest_expected} newcomer={state.newcomer}"
+    temporary = path.with_name(path.name + ".new")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(f"{text} {zlib.crc32(text.encode()):08x}\n".encode())
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
