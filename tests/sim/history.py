@@ -7,14 +7,13 @@ own tests write histories by hand.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from cfs.records import EpochRecord
+from quorum.events import Verdict
+from tests.transport.totem.evs import Trace
 from transport.events import ConfigurationChange
 from transport.ids import NodeId, RingId
-
-if TYPE_CHECKING:
-    from quorum.votequorum import Verdict
 
 
 class Violation(Exception):  # noqa: N818  the field's word
@@ -71,26 +70,6 @@ class Call:
         return f"{shown} revision {self.revision}" if self.outcome == ACKED else shown
 
 
-class Sent(NamedTuple):
-    """The node gave a message to the ring. mark: checksum of its payload."""
-
-    at: float
-    mark: int
-
-
-class Delivered(NamedTuple):
-    """The ring gave a message to the node."""
-
-    at: float
-    ring: RingId
-    seq: int
-    sender: NodeId
-    mark: int
-    transitional: bool
-    safe: bool
-    channel: int
-
-
 class Configured(NamedTuple):
     """The ring gave a configuration to the node."""
 
@@ -113,17 +92,20 @@ class Heard(NamedTuple):
     ring: RingId
 
 
-Event = Sent | Delivered | Configured | Told | Heard
+Event = Configured | Told | Heard
 
 
 @dataclass(slots=True)
 class Process:
-    """One life of a node's daemon. ended: killed or powered off at; left: it went by a clean leave."""
+    """One life of a node's daemon. ended: killed or powered off at; left: it went by a clean leave.
+
+    ring: what passed between the ring and the node; the payload of each message is its unique mark.
+    """
 
     node: NodeId
     number: int
     started: float
-    incarnation: int = 0
+    ring: Trace
     ended: float | None = None
     left: bool = False
     events: list[Event] = field(default_factory=list)

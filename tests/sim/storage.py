@@ -1,4 +1,4 @@
-"""The disk of one simulated machine: its store (tests/sim/disk.py) on the run's clock, its small files, and who holds what.
+"""The disk of one simulated machine: its store (tests/sim/disk.py) on the run's clock, and its small files.
 
 It outlives processes. `holds` tells the checkers, from outside, whether an operation is on this disk right now.
 """

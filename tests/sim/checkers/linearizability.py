@@ -128,6 +128,8 @@ def apply(state: State, call: Call) -> State | None:
         case "cas":
             assert call.expected is not None
             if call.outcome == FAILED:
+                if call.code not in ("", "CONFLICT"):  # full, too old to be told from a repetition: nothing changed
+                    return state
                 if call.revision == call.expected or not _matches(state, call.revision):
                     return None
                 return (value, call.revision)

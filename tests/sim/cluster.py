@@ -1,0 +1,250 @@
+"""One run: a whole cluster from one seed, its faults, its checkers, and what it counted."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from dataclasses import dataclass, field
+
+from tests.sim.build import Recipe
+from tests.sim.checkers import evs, linearizability, liveness, quorum, store
+from tests.sim.clock import Clock
+from tests.sim.faults import Faults
+from tests.sim.history import ACKED, REFUSED, Call, Durable, FinalStore, History, Violation
+from tests.sim.host import Host, World
+from tests.sim.network import Conditions, Network, PathKey
+from tests.sim.plan import Plan, draw
+from tests.sim.trace import Print, Trace
+from tests.sim.workload import Workload
+from transport.ids import NO_RING, NodeId
+
+LEASE_CHECK = 0.05  # seconds between looks at who says quorate, beside every change
+SAMPLE = 0.2  # seconds between samples of every store
+ENOUGH = {"nodes": 3, "seconds": 15.0, "faults": 3, "acked": 50}  # what a run must have done to count
+TOTALS = (
+    "gathers",
+    "recoveries_with_messages",
+    "merges",
+    "transfers",
+    "tokens_lost",
+    "refused_writes",
+    "unknown_writes",
+)
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run came to. failure: the promise that was broken, or what the node raised."""
+
+    seed: int
+    nodes: int
+    failure: Violation | None = None
+    details: str = ""
+    counts: dict[str, float] = field(default_factory=dict)
+    fingerprint: str = ""
+    wall: float = 0.0
+
+    @property
+    def counted(self) -> bool:
+        """Did it do enough work to say something?"""
+        return all(self.counts.get(name, 0) >= least for name, least in ENOUGH.items())
+
+    @property
+    def name(self) -> str:
+        return f"{self.seed:06x}"
+
+
+def run_seed(
+    seed: int, nodes: int | None = None, watched: frozenset[NodeId] = frozenset(), echo: Print = print
+) -> Report:
+    """Run one seed to its end or to the first broken promise."""
+    plan, random = draw(seed, nodes)
+    report = Report(seed, len(plan.nodes))
+    trace = Trace(watched, echo)
+    started = time.perf_counter()
+    cluster: Cluster | None = None
+    try:
+        cluster = Cluster(plan, random, trace)
+        cluster.run()
+    except Violation as violation:
+        report.failure = violation
+    except Exception as error:  # whatever a node raises is a failure of its own: no input may make it
+        at = cluster.clock.now if cluster is not None else 0.0
+        report.failure = Violation(at, "no exception", f"{type(error).__name__}: {error}")
+        report.details = traceback.format_exc()
+    report.wall = time.perf_counter() - started
+    report.fingerprint = trace.fingerprint
+    if cluster is not None:
+        report.counts = cluster.counts()
+    return report
+
+
+class Cluster:
+    """All hosts of a run and the world around them."""
+
+    def __init__(self, plan: Plan, random, trace: Trace) -> None:  # type: ignore[no-untyped-def]
+        self.plan = plan
+        self.clock = Clock()
+        self.history = History(dict(plan.votes), exact_quorum=plan.option in ("", "wait_for_all"))
+        self.network = Network(self.clock, random, self._deliver, self._refused)
+        self.hosts: dict[NodeId, Host] = {}
+        workload = Workload(plan, self.clock, random, self.hosts, self.history, self._call_ended)  # type: ignore[arg-type]
+        self.workload = workload
+        self._trace = trace
+        self._undecided = 0
+        self._random = random
+        self._leases = quorum.Leases(list(plan.nodes), lambda node: self.hosts[node].answer())
+        world = World(
+            self.clock,
+            random,
+            self.network,
+            trace,
+            self.history,
+            Recipe(plan, random),
+            workload,
+            self._acked,
+            self._look_at_leases,
+        )
+        for node in plan.nodes:
+            self.hosts[node] = Host(node, world)
+        self.network.add(list(plan.nodes), list(plan.links), self._conditions)
+        self._faults = Faults(self.clock, random, self.network, self.hosts, plan.links, self._say)  # type: ignore[arg-type]
+
+    def _conditions(self, key: PathKey) -> Conditions:
+        return self.plan.conditions
+
+    def _say(self, text: str) -> None:
+        self._trace.line(self.clock.now, 0, text)
+
+    def _deliver(self, target: NodeId, source: NodeId, link: int, data: bytes) -> bool:
+        return self.hosts[target].arrive(source, link, data)
+
+    def _refused(self, source: NodeId, target: NodeId, link: int) -> None:
+        self.hosts[source].refused(target, link)
+
+    # -- the course of a run ---------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Raises Violation for the first promise found broken."""
+        plan, clock = self.plan, self.clock
+        self._say(str(plan))
+        for host in self.hosts.values():
+            clock.at(self._random.uniform(0.0, 0.3), host.start)
+        self.workload.start(0.5)
+        self._faults.schedule(plan.faults)
+        clock.at(LEASE_CHECK, self._look_at_leases_again)
+        clock.at(SAMPLE, self._sample_again)
+        clock.run(plan.faults_end)
+        self._heal()
+        clock.run(plan.faults_end + 1.0)
+        self.workload.stop()
+        clock.run(plan.faults_end + liveness.RING_WITHIN)
+        conditions = self._conditions_of_nodes()
+        liveness.check_ring(clock.now, plan.nodes, conditions)
+        clock.run(plan.faults_end + liveness.STORE_WITHIN)
+        liveness.check_store(clock.now, self._conditions_of_nodes())
+        last = [self.workload.write_at(node) for node in plan.nodes]
+        clock.run(plan.seconds)
+        liveness.check_last_writes(clock.now, last)
+        self._finish()
+        self._check()
+
+    def _heal(self) -> None:
+        """The end of all faults: nothing is cut, paused, slow or down any more."""
+        self._say("all faults have ended")
+        self.network.calm()
+        for host in self.hosts.values():
+            host.storage.slow, host.cost_factor = 1.0, 1.0
+            host.storage.store.full = host.storage.store.broken = False
+            host.resume()
+            host.start()
+
+    def _finish(self) -> None:
+        history = self.history
+        logged: set[bytes] = set()
+        for node, host in self.hosts.items():
+            host.finish()
+            logged |= host.storage.ever_logged
+            for ring, epoch in sorted(host.storage.epochs.items()):
+                history.epochs.setdefault(ring, epoch)
+            assert host.node is not None
+            state = host.node.replica.state
+            outcomes: dict[bytes, tuple[str, int]] = {}
+            for call in history.calls:
+                result = state.outcome(call.id) if not call.is_read else None
+                if result is not None:
+                    outcomes[call.id] = (result.code.name, result.revision)
+            values = {entry.path: (entry.data, entry.revision) for entry in state.ls(recursive=True)}
+            history.final.append(
+                FinalStore(node, state.revision, state.digest(), outcomes, values, host.storage.discarded())
+            )
+        history.logged = frozenset(logged)
+
+    def _check(self) -> None:
+        evs.check(self.history)
+        quorum.check(self.history)
+        store.check(self.history)
+        store.check_epochs_form_one_line(self.history)
+        self._undecided = linearizability.check(self.history)
+
+    # -- while it runs ---------------------------------------------------------------------------------------
+
+    def _look_at_leases(self) -> None:
+        self._leases.check(self.clock.now)
+
+    def _look_at_leases_again(self) -> None:
+        self._look_at_leases()
+        self.clock.after(LEASE_CHECK, self._look_at_leases_again)
+
+    def _sample_again(self) -> None:
+        for host in self.hosts.values():
+            if host.can_connect():
+                host.sample()
+        self.clock.after(SAMPLE, self._sample_again)
+
+    def _acked(self, host: Host, call: Call) -> None:
+        """Called at the moment of an acknowledgement: whose disks have the operation now?"""
+        holders = tuple(node for node, other in self.hosts.items() if other.storage.holds(call.id))
+        node = host.node
+        members = node.configuration.members if node is not None and node.configuration is not None else ()
+        epoch = host.storage.epoch_of(call.id) or NO_RING
+        self.history.durable.append(Durable(self.clock.now, call.id, host.me, holders, members, epoch))
+
+    def _call_ended(self, call: Call) -> None:
+        """Judged at once: S3's deadline."""
+        paused = sum(host.paused_for for host in self.hosts.values() if host.me == call.node)
+        store.check_deadline(call, paused)
+
+    def _conditions_of_nodes(self) -> list[liveness.Condition]:
+        found = []
+        for node, host in self.hosts.items():
+            assert host.node is not None
+            srp, status = host.node.endpoint.srp, host.node.replica.status()
+            quorate = host.node.quorate(host.now())
+            found.append(
+                liveness.Condition(
+                    node, srp.phase, srp.ring_id, srp.members, quorate, status.state, status.writable, status.reason
+                )
+            )
+        return found
+
+    def counts(self) -> dict[str, float]:
+        """What the run did, by name; those of TOTALS must not be zero over many runs."""
+        writes = [call for call in self.history.calls if not call.is_read]
+        sums: dict[str, float] = {}
+        for host in self.hosts.values():
+            for name, value in host.totals.items():
+                sums[name] = sums.get(name, 0) + value
+        sums.update(
+            nodes=len(self.plan.nodes),
+            seconds=self.clock.now,
+            faults=self._faults.begun,
+            acked=sum(1 for call in writes if call.outcome == ACKED),
+            reads=sum(1 for call in self.history.calls if call.is_read and call.outcome == ACKED),
+            refused_writes=sum(1 for call in writes if call.outcome == REFUSED),
+            unknown_writes=store.unknown_writes(self.history),
+            transfers=sum(host.storage.transfers for host in self.hosts.values()),
+            datagrams=self.network.counts.sent,
+            undecided=self._undecided,
+        )
+        return sums

@@ -1,0 +1,184 @@
+"""Carries out the faults of a plan, and ends every one of them.
+
+Each kind has a beginning and an end on the cluster's network, hosts and disks; faults overlap freely, so a path counts
+how many hold it closed, and starting a node that runs is nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Protocol
+
+from tests.sim.clock import Clock
+from tests.sim.network import Conditions, Network, PathKey
+from tests.sim.plan import Fault
+from tests.sim.storage import Storage
+from transport.ids import LinkId, NodeId
+
+
+class Machine(Protocol):
+    """What faults do to a host."""
+
+    cost_factor: float
+    storage: Storage
+
+    def start(self) -> None: ...
+    def kill(self) -> None: ...
+    def leave(self) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def wipe(self, keep_marker: bool) -> None: ...
+
+
+class Faults:
+    """say: one line for the trace at each beginning and end."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        random: Random,
+        network: Network,
+        hosts: dict[NodeId, Machine],
+        links: tuple[LinkId, ...],
+        say: Callable[[str], None],
+    ) -> None:
+        self._clock = clock
+        self._random = random
+        self._network = network
+        self._hosts = hosts
+        self._links = links
+        self._say = say
+        self._undo: dict[int, list[tuple[PathKey, Conditions]]] = {}
+        self._flapping: set[int] = set()
+        self.begun = 0
+
+    def schedule(self, faults: Iterable[Fault]) -> None:
+        for number, fault in enumerate(faults):
+            self._clock.at(fault.at, self._begin, number, fault)
+            self._clock.at(fault.until, self._end, number, fault)
+
+    def _paths(self, sources: Iterable[NodeId], targets: Iterable[NodeId], both: bool = True) -> list[PathKey]:
+        pairs = [(a, b) for a in sources for b in targets if a != b]
+        if both:
+            pairs += [(b, a) for a, b in pairs]
+        return [(a, b, link) for a, b in dict.fromkeys(pairs) for link in self._links]
+
+    def _begin(self, number: int, fault: Fault) -> None:
+        self.begun += 1
+        self._say(f"fault begins: {fault}")
+        hosts = [self._hosts[node] for node in fault.where if node in self._hosts]
+        match fault.kind:
+            case "partition" | "partial":
+                self._each(self._network.cut, self._paths(fault.where, fault.other))
+            case "one-way":
+                self._each(self._network.cut, self._paths(fault.where, fault.other, both=False))
+            case "link-down":
+                self._each(self._network.cut, self._link_paths(fault.where[0]))
+            case "flap":
+                self._flapping.add(number)
+                self._flap(number, fault, closed=False)
+            case "clog":
+                self._clog(fault)
+            case "mtu-hole":
+                self._trouble(number, self._paths(fault.where, self._hosts), mtu=int(fault.amount))
+            case "noise":
+                share = fault.amount
+                self._trouble(
+                    number,
+                    self._paths(fault.where, self._hosts),
+                    loss=share,
+                    duplicate=share,
+                    corrupt=share / 5,
+                    truncate=share / 5,
+                    reorder=share * 2,
+                    jitter=self._random.choice((0.0005, 0.002, 0.01)),
+                )
+            case "kill":
+                for host in hosts:
+                    host.kill()
+            case "leave":
+                for host in hosts:
+                    host.leave()
+            case "pause":
+                for host in hosts:
+                    host.pause()
+            case "power":
+                for host in hosts:
+                    host.kill()
+            case "blank":
+                hosts[0].kill()
+                hosts[0].wipe(bool(fault.amount))
+            case "slow-disk":
+                hosts[0].storage.slow = fault.amount
+            case "slow-node":
+                hosts[0].cost_factor = fault.amount
+            case "disk-full":
+                hosts[0].storage.store.full = True
+            case "disk-broken":
+                hosts[0].storage.store.broken = True
+            case _:
+                raise AssertionError(fault.kind)
+
+    def _end(self, number: int, fault: Fault) -> None:
+        self._say(f"fault ends: {fault}")
+        hosts = [self._hosts[node] for node in fault.where if node in self._hosts]
+        match fault.kind:
+            case "partition" | "partial":
+                self._each(self._network.heal, self._paths(fault.where, fault.other))
+            case "one-way":
+                self._each(self._network.heal, self._paths(fault.where, fault.other, both=False))
+            case "link-down":
+                self._each(self._network.heal, self._link_paths(fault.where[0]))
+            case "flap":
+                self._flapping.discard(number)
+            case "mtu-hole" | "noise":
+                for key, before in self._undo.pop(number, []):
+                    self._network.set_conditions(key, before)
+            case "kill" | "leave" | "blank":
+                for host in hosts:
+                    host.start()
+            case "pause":
+                for host in hosts:
+                    host.resume()
+            case "power":
+                for host in hosts:
+                    self._clock.after(self._random.uniform(0.0, 0.5), host.start)
+            case "slow-disk":
+                hosts[0].storage.slow = 1.0
+            case "slow-node":
+                hosts[0].cost_factor = 1.0
+            case "disk-full":
+                hosts[0].storage.store.full = False
+            case "disk-broken":
+                hosts[0].storage.store.broken = False
+
+    def _each(self, action: Callable[[PathKey], None], keys: Iterable[PathKey]) -> None:
+        for key in keys:
+            action(key)
+
+    def _link_paths(self, link: LinkId) -> list[PathKey]:
+        return [(a, b, link) for a in self._hosts for b in self._hosts if a != b]
+
+    def _trouble(self, number: int, keys: list[PathKey], **values: float) -> None:
+        self._undo[number] = [(key, self._network.change(key, **values)) for key in keys]
+
+    def _flap(self, number: int, fault: Fault, closed: bool) -> None:
+        """Close and open the paths of a pair in turn; when the fault ends they are left open."""
+        keys = self._paths(fault.where, fault.other)
+        if closed:
+            self._each(self._network.heal, keys)
+        if number not in self._flapping:
+            return
+        if not closed:
+            self._each(self._network.cut, keys)
+        self._clock.after(self._random.uniform(0.05, 0.6), self._flap, number, fault, not closed)
+
+    def _clog(self, fault: Fault) -> None:
+        """Swizzle-clogging: a node's paths are clogged one by one, and opened one by one in another order."""
+        keys = self._paths(fault.where, self._hosts)
+        chosen = [key for key in keys if self._random.random() < 0.7]
+        span = fault.until - fault.at
+        for key in chosen:
+            self._clock.after(self._random.uniform(0.0, 0.4) * span, self._network.clog, key)
+            self._clock.after(self._random.uniform(0.6, 1.0) * span, self._network.unclog, key)

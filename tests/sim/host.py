@@ -1,0 +1,430 @@
+"""One simulated machine: a clock of its own, a disk, and at most one running process, which is the product's Node.
+
+The same object the daemon drives: every input is followed by `_after`, which sends what the node wants sent, acts on
+its events and arms one timer. Datagrams that come while the process is busy are handed over together, as one wake-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from random import Random
+
+from cfs.disk import Adopt, AppendLog, Checkpoint, MarkCommit, TruncateTail
+from cfs.messages import Operation
+from cfs.status import BarrierDone, BarrierFailed, Changed, Outcome, StatusChanged
+from clusterd.node import Node
+from quorum.events import SaveState, Verdict
+from tests.sim.build import QUORUM_FILE, Recipe
+from tests.sim.checkers.quorum import Answer
+from tests.sim.clock import Clock
+from tests.sim.history import Call, Configured, Heard, History, Process, StoreSample, Told
+from tests.sim.network import Address, Network, address_of
+from tests.sim.storage import Storage
+from tests.sim.trace import NodeLog, Trace
+from tests.sim.workload import Workload
+from tests.transport.totem import evs
+from transport.errors import ClusterError
+from transport.events import ConfigurationChange, Delivery, Persist
+from transport.ids import NO_RING, LinkId, NodeId, RingId
+
+MARK = 8  # bytes at the end of each message that tell it from every other
+SOCKET_BUFFER = 2000  # datagrams the kernel keeps for a process that does not read
+
+
+@dataclass(slots=True)
+class World:
+    """What the hosts of a run share."""
+
+    clock: Clock
+    random: Random
+    network: Network
+    trace: Trace
+    history: History
+    recipe: Recipe
+    workload: Workload
+    acked: Callable[[Host, Call], None]
+    verdict_changed: Callable[[], None]
+
+
+class Host:
+    """See the module's text. Times inside the node are this machine's own clock: offset and rate differ by host."""
+
+    def __init__(self, me: NodeId, world: World) -> None:
+        self.me = me
+        self._world = world
+        self._offset, self._rate = world.recipe.plan.skew[me]
+        self.storage = Storage(world.clock, world.random, self._disk_answered, self._file_written)
+        self.node: Node | None = None
+        self.process: Process | None = None
+        self.process_number = 0
+        self.cost_factor = 1.0
+        self.paused = False
+        self.paused_for = 0.0
+        self._paused_at = 0.0
+        self._leaving = False
+        self._inbox: list[tuple[LinkId, Address, bytes]] = []
+        self._waiting: list[Callable[[], None]] = []  # what happens once the process runs again
+        self._due: float | None = None  # the timer that is armed, true time
+        self._busy_until = 0.0
+        self._latest = 0.0
+        self._verdict: Verdict | None = None  # the last one told
+        self._calls: dict[bytes, Call] = {}
+        self._reads: dict[int, Call] = {}
+        self._tokens = 0
+        self.totals: dict[str, int] = {}
+
+    # -- the process -----------------------------------------------------------------------------------------
+
+    @property
+    def up(self) -> bool:
+        return self.node is not None
+
+    def now(self) -> float:
+        """This machine's clock; never goes back."""
+        self._latest = max(self._latest, self._offset + self._world.clock.now * self._rate)
+        return self._latest
+
+    def start(self) -> None:
+        if self.node is not None:
+            return
+        world = self._world
+        self.process_number += 1
+        self.paused = self._leaving = False
+        log = NodeLog(world.trace, self.me, lambda: world.clock.now)
+        entropy = world.random.randbytes
+        node = world.recipe.make(self.me, self.storage.load(), self.storage.files, entropy, self.now(), log)
+        ring = evs.Trace(self.me, 0)
+        self.process = Process(self.me, self.process_number, world.clock.now, ring)
+        world.history.processes.append(self.process)
+        world.trace.line(world.clock.now, self.me, f"process {self.process_number} starts")
+        self._tap(node, self.process)
+        self.node = node
+        node.start(self.now())
+        self._after()
+
+    def kill(self) -> None:
+        """SIGKILL, or the power goes: both leave on disk only what the disk had."""
+        if self.node is not None:
+            self._end("killed")
+            self.storage.crash()
+
+    def leave(self) -> None:
+        """SIGTERM: a clean leave, then the end of the process."""
+        if self.node is not None and not self.paused:
+            self._leaving = True
+            self.node.leave(self.now())
+            self._after()
+
+    def pause(self) -> None:
+        if self.node is not None and not self.paused:
+            self.paused = True
+            self._paused_at = self._world.clock.now
+            self._world.trace.line(self._world.clock.now, self.me, "paused")
+
+    def resume(self) -> None:
+        """SIGCONT. The first thing a client hears is the verdict, before any packet is read (Q4)."""
+        if self.node is None or not self.paused:
+            return
+        clock = self._world.clock
+        self.paused = False
+        self.paused_for += clock.now - self._paused_at
+        self._world.trace.line(clock.now, self.me, "resumed")
+        self._world.verdict_changed()
+        waiting, self._waiting = self._waiting, []
+        for action in waiting:
+            action()
+        if self.node is not None:
+            self._handle_inbox()
+            self._arm()
+
+    def wipe(self, keep_marker: bool) -> None:
+        """A new disk; what clients saw of the old one is gone with it."""
+        self.storage.wipe(keep_marker)
+        self._world.history.samples.append(StoreSample(self._world.clock.now, self.me, -1, 0, b""))
+
+    def _end(self, how: str) -> None:
+        assert self.node is not None and self.process is not None
+        now = self._world.clock.now
+        self._count(self.node)
+        self.process.ended = now
+        self.process.ring.events.append(evs.Crash())
+        self.process.left = how == "left"
+        self._world.trace.line(now, self.me, f"process {self.process_number} ends: {how}")
+        self.node = None
+        self.paused = False
+        self._verdict = None
+        self._due = None
+        self._inbox.clear()
+        self._waiting.clear()
+        calls = [*self._calls.values(), *self._reads.values()]
+        self._calls.clear()
+        self._reads.clear()
+        for call in calls:
+            self._world.workload.unknown(call)
+
+    def _count(self, node: Node) -> None:
+        stats = node.endpoint.srp.stats
+        for name in stats.__slots__:
+            self.totals[name] = self.totals.get(name, 0) + getattr(stats, name)
+
+    def finish(self) -> None:
+        """The run is over: count what the last process did."""
+        if self.node is not None:
+            self._count(self.node)
+
+    # -- in --------------------------------------------------------------------------------------------------
+
+    def arrive(self, source: NodeId, link: LinkId, data: bytes) -> bool:
+        """A datagram reaches this machine; False: no process listens."""
+        if self.node is None:
+            return False
+        if len(self._inbox) >= SOCKET_BUFFER:
+            return True
+        self._inbox.append((link, address_of(source, link), data))
+        if len(self._inbox) == 1 and not self.paused:
+            clock = self._world.clock
+            if clock.now >= self._busy_until:
+                self._handle_inbox()
+            else:
+                clock.at(self._busy_until, self._handle_inbox)
+        return True
+
+    def _handle_inbox(self) -> None:
+        if self.node is None or self.paused or not self._inbox:
+            return
+        clock = self._world.clock
+        if clock.now < self._busy_until:
+            clock.at(self._busy_until, self._handle_inbox)
+            return
+        batch, self._inbox = self._inbox, []
+        self._busy_until = clock.now + self._world.recipe.plan.cost * self.cost_factor * len(batch)
+        self.node.receive(batch, self.now())
+        self._after()
+
+    def refused(self, target: NodeId, link: LinkId) -> None:
+        """ICMP port unreachable for something this machine sent."""
+        self._do(lambda node: node.refused(link, address_of(target, link), "connection refused", True, self.now()))
+
+    def _do(self, action: Callable[[Node], None]) -> None:
+        """An input for the process; one that is paused gets it when it runs again."""
+        if self.node is None:
+            return
+        if self.paused:
+            life = self.process_number
+            self._waiting.append(lambda: self._do(action) if life == self.process_number else None)
+            return
+        action(self.node)
+        self._after()
+
+    def _disk_answered(self, receipt: int, error: str | None) -> None:
+        self._do(lambda node: node.disk_answered(receipt, error, self.now()))
+
+    def _file_written(self, file: Persist, error: str | None) -> None:
+        if error is None and file.receipt:
+            self._do(lambda node: node.file_written(file.receipt, self.now()))
+
+    def _timer(self, due: float) -> None:
+        if due != self._due:
+            return
+        self._due = None
+        node = self.node
+        if node is None or self.paused:
+            return
+        deadline = node.next_timeout()
+        if deadline is not None:
+            now = self.now()
+            if now < deadline and deadline - now < 1e-9:
+                self._latest = now = deadline  # rounding between this clock and the true one
+            if now >= deadline:
+                node.handle_timeout(now)
+        self._after()
+
+    # -- out -------------------------------------------------------------------------------------------------
+
+    def _after(self) -> None:
+        node = self.node
+        if node is None:
+            return
+        now = self.now()
+        network, trace = self._world.network, self._world.trace
+        while True:
+            while (transmit := node.poll_transmit(now)) is not None:
+                trace.datagram(transmit.data)
+                network.send(self.me, transmit.link, transmit.address, transmit.data)
+            event = node.next_event()
+            if event is None:
+                break
+            self._on_event(event)
+            if self.node is not node:
+                return
+        if self._leaving and node.left:
+            self._end("left")
+            self.storage.close()
+            return
+        self._arm()
+
+    def _arm(self) -> None:
+        assert self.node is not None
+        deadline = self.node.next_timeout()
+        if deadline is None or self.paused:
+            return
+        due = max(self._world.clock.now, (deadline - self._offset) / self._rate)
+        if self._due is None or due < self._due:
+            self._due = due
+            self._world.clock.at(due, self._timer, due)
+
+    def _on_event(self, event: object) -> None:
+        assert self.process is not None
+        now = self._world.clock.now
+        match event:
+            case AppendLog() | Adopt() | TruncateTail() | Checkpoint() | MarkCommit():
+                self.storage.request(event)
+            case Persist():
+                self.storage.persist(event)
+            case SaveState():
+                saved = f"{event.state.highest_expected} {event.state.newcomer}".encode()
+                self.storage.persist(Persist(0, QUORUM_FILE, saved))
+            case Verdict():
+                self._verdict = event
+                self.process.events.append(Told(now, event))
+                self._world.trace.line(now, self.me, f"quorate {event.quorate} in {event.ring_id} {event.members}")
+                self._world.verdict_changed()
+            case Outcome():
+                self._on_outcome(event)
+            case BarrierDone():
+                self._on_barrier(event.token)
+            case BarrierFailed():
+                read = self._reads.pop(event.token, None)
+                if read is not None:
+                    self._world.workload.refused(read)
+            case Changed():
+                self.process.events.append(Heard(now, "a change of the tree", self._ring()))
+                self.sample()
+            case StatusChanged():
+                status = self.node.replica.status() if self.node is not None else None
+                if status is not None:
+                    text = f"store {status.state}, writable {status.writable}: {status.reason}"
+                    self._world.trace.line(now, self.me, text)
+
+    def _ring(self) -> RingId:
+        node = self.node
+        return node.configuration.ring_id if node is not None and node.configuration is not None else NO_RING
+
+    # -- clients ---------------------------------------------------------------------------------------------
+
+    def can_connect(self) -> bool:
+        return self.node is not None and not self.paused and not self._leaving
+
+    def write(self, call: Call, operation: Operation) -> None:
+        self._calls[call.id] = call
+
+        def propose(node: Node) -> None:
+            try:
+                node.propose(operation, self.now())
+            except ClusterError:
+                self._calls.pop(call.id, None)
+                self._world.workload.refused(call)
+
+        self._do(propose)
+
+    def read(self, call: Call) -> None:
+        """Linearizable: answered after a barrier."""
+        self._tokens += 1
+        token = self._tokens
+        self._reads[token] = call
+
+        def barrier(node: Node) -> None:
+            try:
+                node.barrier(token, self.now())
+            except ClusterError:
+                self._reads.pop(token, None)
+                self._world.workload.refused(call)
+
+        self._do(barrier)
+
+    def read_local(self, call: Call) -> None:
+        def look(node: Node) -> None:
+            if node.replica.status().readable:
+                self.sample()
+                self._found(node, call)
+            else:
+                self._world.workload.refused(call)
+
+        self._do(look)
+
+    def _on_barrier(self, token: int) -> None:
+        call = self._reads.pop(token, None)
+        if call is not None and self.node is not None:
+            self._found(self.node, call)
+
+    def _found(self, node: Node, call: Call) -> None:
+        entry = node.replica.state.find(call.key)
+        if entry is None:
+            self._world.workload.found(call, None, 0)
+        else:
+            self._world.workload.found(call, entry.data, entry.revision)
+
+    def _on_outcome(self, outcome: Outcome) -> None:
+        call = self._calls.pop(outcome.operation.id, None)
+        if call is None:
+            return
+        result = outcome.result
+        if result is None:
+            self._world.workload.unknown(call)
+            return
+        self._world.acked(self, call)
+        self._world.workload.answered(call, result.code, result.revision, result.detail)
+
+    def answer(self) -> Answer | None:
+        """What a client that asks for quorum now is told; None: nobody answers."""
+        node = self.node
+        if node is None or self.paused or self._verdict is None:
+            return None
+        return Answer(node.quorate(self.now()), self._verdict.ring_id, self._verdict.members)
+
+    def sample(self) -> None:
+        node = self.node
+        if node is not None and node.replica.readable():
+            state = node.replica.state
+            sample = StoreSample(self._world.clock.now, self.me, self.process_number, state.revision, state.digest())
+            self._world.history.samples.append(sample)
+
+    # -- what the ring said, for the checkers ----------------------------------------------------------------
+
+    def _tap(self, node: Node, process: Process) -> None:
+        """Write down what passes between the ring and the node, both ways.
+
+        Each message carries a unique mark at its end on the way, so that two equal ones are told apart.
+        """
+        endpoint, clock, trace, ring = node.endpoint, self._world.clock, self._world.trace, process.ring
+        next_event, submit = endpoint.next_event, endpoint.submit
+        head = self.me.to_bytes(2, "big") + process.number.to_bytes(2, "big")
+
+        def tapped_event() -> object:
+            event = next_event()
+            if isinstance(event, Delivery):
+                mark = event.payload[-MARK:]
+                event.payload = event.payload[:-MARK]
+                ring.events.append(replace(event, payload=mark))
+                if self.me in trace.watched:
+                    channel = event.payload[0] if event.payload else 0
+                    text = f"delivered {event.ring_id}:{event.seq} of {event.sender} channel {channel} {mark.hex()}"
+                    trace.show(clock.now, self.me, text)
+            elif isinstance(event, ConfigurationChange):
+                if not ring.incarnation:
+                    ring.incarnation = event.incarnations[self.me]
+                ring.events.append(event)
+                process.events.append(Configured(clock.now, event))
+                kind = "regular" if event.regular else "transitional"
+                trace.line(clock.now, self.me, f"{kind} configuration {event.ring_id} {list(event.members)}")
+            return event
+
+        def tapped_submit(payload: bytes, safe: bool = False) -> None:
+            mark = head + len(ring.sent).to_bytes(4, "big")
+            submit(payload + mark, safe)
+            ring.sent.append((len(ring.events), mark, safe))
+
+        # Only the simulator stands between the two; the product has no need of a hook here.
+        setattr(endpoint, "next_event", tapped_event)  # noqa: B010
+        setattr(endpoint, "submit", tapped_submit)  # noqa: B010

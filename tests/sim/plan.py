@@ -1,0 +1,166 @@
+"""What one seed draws: the cluster, its network, its load and its faults. Nothing else decides a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+
+from tests.sim.network import Conditions
+from transport.ids import LinkId, NodeId
+
+WARM = 2.5  # seconds before the first fault: the ring forms, the store opens
+CALM = 5.0  # seconds after the last fault: everything must have converged by then
+TOKEN = 0.600
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One trouble from `at` to `until`; `where` is what it befalls (nodes, paths, groups), by kind."""
+
+    kind: str
+    at: float
+    until: float
+    where: tuple[int, ...] = ()
+    other: tuple[int, ...] = ()
+    amount: float = 0.0
+
+    def __str__(self) -> str:
+        parts = [self.kind, *(str(list(nodes)) for nodes in (self.where, self.other) if nodes)]
+        return " ".join(parts) + (f" {self.amount:.3g}" if self.amount else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run. votes: node -> votes.  rate: operations per second of all clients.  skew: each clock's rate."""
+
+    seed: int
+    nodes: tuple[NodeId, ...]
+    votes: dict[NodeId, int] = field(hash=False)
+    links: tuple[LinkId, ...]
+    option: str
+    link_mode: str
+    rate: float
+    keys: int
+    value_bytes: int
+    conditions: Conditions
+    cost: float
+    skew: dict[NodeId, tuple[float, float]] = field(hash=False)
+    faults: tuple[Fault, ...]
+    faults_end: float
+
+    @property
+    def seconds(self) -> float:
+        return self.faults_end + CALM
+
+    def __str__(self) -> str:
+        votes = "" if set(self.votes.values()) == {1} else f" with votes {list(self.votes.values())}"
+        links = f"{len(self.links)} link{'s' * (len(self.links) > 1)} {self.link_mode}"
+        kinds = ", ".join(fault.kind for fault in self.faults)
+        return f"{len(self.nodes)} nodes{votes}, {links}, {self.option or 'plain quorum'}; faults: {kinds}"
+
+
+# kind -> how often it is drawn
+KINDS = {
+    "partition": 5,
+    "kill": 5,
+    "pause": 4,
+    "noise": 4,
+    "one-way": 3,
+    "partial": 3,
+    "link-down": 2,
+    "flap": 2,
+    "clog": 3,
+    "mtu-hole": 2,
+    "leave": 3,
+    "power": 2,
+    "slow-disk": 2,
+    "disk-full": 2,
+    "disk-broken": 1,
+    "blank": 1,
+    "slow-node": 2,
+}
+ONCE = ("power", "blank")  # at most once in a run
+
+
+def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
+    """The plan of a seed, and the Random that goes on to draw everything that happens in it."""
+    random = Random(seed)
+    count = random.choice((3, 3, 3, 4, 5, 5, 5, 6, 7))
+    count = nodes or count
+    ids = tuple(range(1, count + 1))
+    weighted = random.random() < 0.15
+    votes = {node: random.choice((1, 1, 2)) if weighted else 1 for node in ids}
+    links = tuple(range(random.choice((1, 2, 2, 2, 3))))
+    option = random.choice(("", "", "", "", "", "wait_for_all", "auto_tie_breaker", "last_man_standing"))
+    base = Conditions(delay=random.choice((0.0002, 0.0005, 0.001, 0.002)), jitter=random.choice((0.0001, 0.0005)))
+    base.mtu = random.choice((1500, 1500, 1500, 1400, 9000))
+    if random.random() < 0.3:
+        base.loss = random.choice((0.001, 0.01))
+    last = WARM + random.uniform(9.0, 12.0)
+    faults = draw_faults(random, ids, votes, links, last)
+    plan = Plan(
+        seed=seed,
+        nodes=ids,
+        votes=votes,
+        links=links,
+        option=option,
+        link_mode=random.choice(("passive", "passive", "passive", "active", "rr")) if len(links) > 1 else "passive",
+        rate=random.choice((15.0, 20.0, 20.0, 40.0)),
+        keys=random.choice((4, 8, 16)),
+        value_bytes=random.choice((16, 100, 1000, 6000)),
+        conditions=base,
+        cost=random.choice((10e-6, 30e-6)),
+        skew={node: (random.uniform(0.0, 1000.0), random.uniform(0.995, 1.005)) for node in ids},
+        faults=faults,
+        faults_end=last,
+    )
+    return plan, random
+
+
+def draw_faults(
+    random: Random, nodes: tuple[NodeId, ...], votes: dict[NodeId, int], links: tuple[LinkId, ...], last: float
+) -> tuple[Fault, ...]:
+    """Between 3 and 8 troubles between WARM and `last`; they may overlap."""
+    faults: list[Fault] = []
+    kinds = dict(KINDS)
+    for _ in range(random.randint(3, 8)):
+        kind = random.choices(list(kinds), list(kinds.values()))[0]
+        if kind in ONCE:
+            del kinds[kind]
+        at = random.uniform(WARM, last - 1.0)
+        until = min(last, at + random.choice((0.05, 0.3, 0.7, 1.5, 3.0, 5.0)) * random.uniform(0.5, 1.5))
+        where: tuple[int, ...] = ()
+        other: tuple[int, ...] = ()
+        amount = 0.0
+        shuffled = random.sample(nodes, len(nodes))
+        match kind:
+            case "partition":
+                size = random.randint(1, len(nodes) - 1)
+                where, other = tuple(sorted(shuffled[:size])), tuple(sorted(shuffled[size:]))
+            case "one-way" | "partial" | "flap":
+                where, other = (shuffled[0],), (shuffled[1],)
+            case "link-down":
+                where = (random.choice(links),)
+            case "mtu-hole":
+                where, amount = (shuffled[0],), random.choice((600.0, 1000.0, 1300.0))
+            case "noise":
+                where = nodes if random.random() < 0.5 else (shuffled[0],)
+                amount = random.choice((0.02, 0.05, 0.1, 0.2))
+            case "slow-disk":
+                where, amount = (shuffled[0],), random.choice((10.0, 50.0, 300.0))
+            case "slow-node":
+                where, amount = (shuffled[0],), random.choice((10.0, 50.0, 200.0))
+            case "blank":
+                total = sum(votes.values())
+                light = [node for node in nodes if 2 * (total - votes[node]) > total]
+                if not light:
+                    continue
+                where, amount = (random.choice(light),), float(random.random() < 0.5)
+            case "power":
+                where = nodes
+            case "kill" | "leave" | "pause":
+                where = tuple(sorted(shuffled[: random.choice((1, 1, 1, 2))]))
+            case _:
+                where = (shuffled[0],)
+        faults.append(Fault(kind, at, until, where, other, amount))
+    return tuple(sorted(faults, key=lambda fault: (fault.at, fault.kind)))

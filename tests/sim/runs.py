@@ -1,0 +1,73 @@
+"""Many runs: which seeds, and what they came to together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+from tests.sim.cluster import ENOUGH, TOTALS, Report
+
+FIRST = 0x1000  # the seeds of `make test` count up from here
+SEEDS = Path(__file__).with_name("seeds.txt")
+
+
+def known_seeds() -> list[int]:
+    """Every seed that ever failed, oldest first: `SEED  what it found`."""
+    lines = (line.split("#")[0].split() for line in SEEDS.read_text().splitlines())
+    return [int(words[0], 16) for words in lines if words]
+
+
+def failure_lines(report: Report, nodes: int | None = None) -> list[str]:
+    """What a reader needs: the sentence, and the command that shows it again."""
+    assert report.failure is not None
+    option = f" --nodes {nodes}" if nodes else ""
+    return [
+        f"seed {report.name} failed at {report.failure.at:.3f} s: {report.failure}",
+        f"replay: python -m tests.sim{option} --seed {report.name} --trace {','.join(map(str, named(report)))}",
+        *([report.details.rstrip()] if report.details else []),
+    ]
+
+
+def named(report: Report) -> list[int]:
+    """The nodes that the failure's sentence names, else all."""
+    assert report.failure is not None
+    words = report.failure.text.replace(",", " ").replace("/", " ").split()
+    ids = {int(w) for before, w in pairwise(words) if before in ("node", "nodes", "and") and w.isdigit()}
+    ids |= {int(w[1:]) for w in words if w[:1] == "n" and w[1:].isdigit()}
+    within = sorted(i for i in ids if 1 <= i <= report.nodes)
+    return within or list(range(1, report.nodes + 1))
+
+
+@dataclass
+class Sums:
+    """Totals over runs."""
+
+    reports: list[Report] = field(default_factory=list)
+
+    def add(self, report: Report) -> None:
+        self.reports.append(report)
+
+    def total(self, name: str) -> float:
+        return sum(report.counts.get(name, 0) for report in self.reports)
+
+    def problems(self, whole: bool) -> list[str]:
+        """Why these runs do not pass; whole: there were enough of them that nothing may be missing."""
+        found = [f"{len(failed)} of {len(self.reports)} seeds failed"] if (failed := self.failed()) else []
+        if whole:
+            found += [f"no run had {name.replace('_', ' ')}" for name in TOTALS if not self.total(name)]
+            idle = [report.name for report in self.reports if report.failure is None and not report.counted]
+            if len(idle) > len(self.reports) // 10:
+                found.append(f"{len(idle)} seeds did too little to count ({ENOUGH}): {' '.join(idle[:8])} ...")
+        return found
+
+    def failed(self) -> list[Report]:
+        return [report for report in self.reports if report.failure is not None]
+
+    def __str__(self) -> str:
+        counted = sum(1 for report in self.reports if report.failure is None and report.counted)
+        seconds, wall = self.total("seconds"), sum(report.wall for report in self.reports)
+        figures = ", ".join(f"{self.total(name):.0f} {name.replace('_', ' ')}" for name in TOTALS)
+        speed = f"{seconds:.0f} virtual s in {wall:.0f} s ({seconds / wall if wall else 0:.0f}x)"
+        done = f"{self.total('faults'):.0f} faults, {self.total('acked'):.0f} acknowledged writes"
+        return f"simulator: {counted} of {len(self.reports)} seeds passed and count; {speed}; {done}, {figures}"
