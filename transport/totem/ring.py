@@ -47,6 +47,8 @@ class Ring:
         "_out",
         "_previous_seq",
         "_stats",
+        "_top_sender",
+        "_top_seq",
         "accelerate",
         "arrived",
         "arus",
@@ -121,6 +123,8 @@ class Ring:
         self.forwarded_seq = 0
         self._out = out
         self._stats = stats
+        self._top_seq = 0  # highest seq of a multicast we had in hand (it may be released since), and whose it was
+        self._top_sender = ring_id.rep
         self._last_bytes = 0
         self._last_backlog = 0
         self._others_bytes = 0
@@ -170,6 +174,8 @@ class Ring:
             return False
         if seq > self.seq:
             self.seq = seq
+        if seq > self._top_seq:
+            self._top_seq, self._top_sender = seq, mcast_sender(frame)
         if seq > self.forwarded_seq:
             self.resend_at = None  # someone after us had the token: it was not lost
         self._stats.mcasts_received += 1
@@ -308,6 +314,8 @@ class Ring:
             self._stats.bytes_sent += len(frame)
             sent += 1
         token.seq = self.seq = seq
+        if sent:
+            self._top_seq, self._top_sender = seq, self.me
         self._stats.mcasts_sent += sent
         return sent
 
@@ -361,13 +369,8 @@ class Ring:
         self.resend_at = now + self.config.token_retransmit
 
     def last_sender(self) -> NodeId:
-        """Where an idle token rests: with who gave out the highest seq (0 if we lack that message)."""
-        if self.seq == 0:
-            return self.ring_id.rep
-        frame = self.window.get(self.seq)
-        if frame is not None:
-            return mcast_sender(frame)
-        return 0
+        """Where an idle token rests: with who gave out the highest seq (0 if that message never came here)."""
+        return self._top_sender if self._top_seq == self.seq else 0
 
     def _check(self) -> None:
         window = self.window
