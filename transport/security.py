@@ -107,6 +107,10 @@ class Security:
         """Our public identity, 32 bytes: what the nodelist must say of us."""
         return self._peering.identity
 
+    def peers(self) -> frozenset[NodeId]:
+        """The listed nodes other than ourselves."""
+        return frozenset(self._peering.pairs)
+
     # ---- datagrams
 
     def open(self, data: bytes, link: LinkId, source: Address, now: float) -> Opened | None:

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from clusterd.cli.context import Context
+from clusterd.cli.look import until_interrupted
 from clusterd.client import Failed
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def mv(context: Context) -> int:
 
 def watch(context: Context) -> int:
     client = context.client()
+    until_interrupted()
     try:
         for change in client.watch(context["PATH"] or "", context["from"], reconnect=False):
             if context.json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,7 @@ def quorum(context: Context) -> int:
 
 
 def _watch_quorum(context: Context) -> int:
+    until_interrupted()
     try:
         for verdict in context.client().watch_quorum():
             if context.json:
@@ -105,6 +107,7 @@ def wait_quorum(context: Context) -> int:
 
 def events(context: Context) -> int:
     client = context.client()
+    until_interrupted()
     try:
         while True:
             try:
@@ -117,6 +120,11 @@ def events(context: Context) -> int:
                 complain(missed.message)
     except KeyboardInterrupt:
         return 0
+
+
+def until_interrupted() -> None:
+    """A stream ends with SIGINT also where a shell started it in the background, which means SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def verdict_line(quorum: shapes.Quorum) -> str:

@@ -10,7 +10,6 @@ from typing import Literal
 
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
-Phase = Literal["operational", "gather", "commit", "recovery"]
 EntryType = Literal["file", "dir", "link"]
 
 
@@ -77,7 +76,7 @@ class RingInfo(TypedDict):
 
 class StoreInfo(TypedDict):
     """reason: why writes are refused, "" if not. kind: of the open epoch. held_only_by: who has a narrow epoch's
-    writes. progress: 0..1 while a transfer comes in. alarm: two histories disagree and the operator must choose."""
+    writes. received: bytes of a transfer that came in so far. alarm: two histories disagree and the operator must choose."""
 
     state: str  # synced, syncing, damaged or disk_error
     writable: bool
@@ -91,7 +90,7 @@ class StoreInfo(TypedDict):
     reason: str
     kind: str | None
     held_only_by: list[int]
-    progress: float | None
+    received: int | None
     alarm: bool
 
 
@@ -114,7 +113,7 @@ class Link(TypedDict):
     link: int
     local: str
     remote: str
-    state: Literal["up", "down", "disabled"]
+    state: str  # up, down or disabled
     active: bool
     priority: int
     latency_s: float | None
@@ -197,7 +196,7 @@ class Change(TypedDict):
     """One step of the tree. to: the new path of a `mv`."""
 
     revision: int
-    op: Literal["put", "mkdir", "rm", "mv"]
+    op: str  # put, mkdir, rm or mv
     path: str
     to: str | None
     writer: int | None

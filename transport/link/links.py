@@ -191,6 +191,11 @@ class Links:
         chosen = self._peers.get(peer)
         return chosen.route(redundant) if chosen is not None else []
 
+    def ways(self, peer: NodeId) -> list[tuple[LinkId, Address]]:
+        """Every path to `peer`, up or not, at the address in use: for what must be tried while none is up."""
+        chosen = self._peers.get(peer)
+        return [(link, path.address) for link, path in sorted(chosen.paths.items())] if chosen is not None else []
+
     def frame_budget(self) -> int:
         """The largest Totem frame that goes whole in one ring datagram to (nearly) all reachable peers.
 

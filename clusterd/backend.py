@@ -1,0 +1,376 @@
+"""The node behind the local socket: every admin operation, answered from the cores or handed to them.
+
+Implements control/backend.py. Translation only: rules are in the cores, shapes in views.py, errors in
+control/errors.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from cfs.entries import Entry as TreeEntry
+from cfs.io.discarded import Discarded
+from cfs.messages import Change as TreeChange
+from cfs.messages import Flag, Kind, Operation
+from cfs.status import BarrierDone, BarrierFailed, Outcome
+from clusterd import proposals
+from clusterd.control.backend import Cancel
+from clusterd.control.errors import ConfigRefused
+from clusterd.control.shapes import (
+    Change,
+    Changed,
+    Cut,
+    Entry,
+    Event,
+    FileData,
+    Links,
+    Listing,
+    Nodes,
+    Quorum,
+    Reloaded,
+    Status,
+    Written,
+)
+from clusterd.control.shapes import Discarded as DiscardedShape
+from clusterd.control.shapes import Outcome as OutcomeShape
+from clusterd.node import Node
+from clusterd.proposals import Proposals, operation_id, revision_of
+from clusterd.reconfigure import Concluded
+from clusterd.views import Views
+from transport.errors import BadArgument, NoQuorum, OutcomeUnknown, Refused
+from transport.io.driver import Driver
+
+_CHANGE_DEADLINE = 15.0
+
+
+class Host(Protocol):
+    """What the daemon does for the backend beyond the node's cores."""
+
+    version: str
+
+    def read_config(self) -> bytes: ...
+    def set_cuts(self, cuts: list[Cut]) -> None: ...
+    def discarded(self) -> list[Discarded]: ...
+
+
+class NodeBackend:
+    """One node, as its local socket sees it; `told_*` are called by the daemon as the node's events come."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, node: Node, driver: Driver[object], views: Views, host: Host
+    ) -> None:
+        self._loop = loop
+        self._node = node
+        self._driver = driver
+        self._views = views
+        self._host = host
+        self._proposals = Proposals(loop, lambda operation: driver.call(node.propose, operation))
+        self._barriers: dict[int, asyncio.Future[None]] = {}
+        self._next_barrier = 1
+        self._changes: dict[bytes, asyncio.Future[Concluded]] = {}
+        self._quorum_watchers: list[Callable[[Quorum], None]] = []
+        self._event_watchers: list[Callable[[Event], None]] = []
+        self._store_watchers: list[Callable[[], None]] = []
+        self._expected: list[tuple[int, asyncio.Future[None]]] = []
+
+    # -- who -------------------------------------------------------------------------------------------------
+
+    @property
+    def node_id(self) -> int:
+        return self._node.me
+
+    @property
+    def node_name(self) -> str:
+        return self._node.changes.config.name_of(self._node.me)
+
+    @property
+    def cluster_name(self) -> str:
+        return self._node.changes.config.cluster_name
+
+    @property
+    def version(self) -> str:
+        return self._host.version
+
+    @property
+    def max_file_bytes(self) -> int:
+        return self._node.replica.state.limits.file_bytes
+
+    # -- told by the daemon ----------------------------------------------------------------------------------
+
+    def told_verdict(self) -> None:
+        answer = self.quorum()
+        for push in list(self._quorum_watchers):
+            push(answer)
+        for wanted, future in list(self._expected):
+            if answer["votes"]["expected"] == wanted and not future.done():
+                future.set_result(None)
+
+    def told_event(self, event: Event) -> None:
+        for push in list(self._event_watchers):
+            push(event)
+
+    def told_change(self) -> None:
+        for wake in list(self._store_watchers):
+            wake()
+
+    def told_outcome(self, outcome: Outcome) -> None:
+        self._proposals.outcome(outcome)
+
+    def told_barrier(self, event: BarrierDone | BarrierFailed) -> None:
+        future = self._barriers.pop(event.token, None)
+        if future is None or future.done():
+            return
+        if isinstance(event, BarrierDone):
+            future.set_result(None)
+        else:
+            future.set_exception(NoQuorum(f"the read cannot be confirmed: {event.reason}"))
+
+    def told_concluded(self, event: Concluded) -> None:
+        future = self._changes.pop(event.change_id, None)
+        if future is not None and not future.done():
+            future.set_result(event)
+
+    # -- looking ---------------------------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        return self._views.status()
+
+    def quorum(self) -> Quorum:
+        return self._views.quorum()
+
+    def nodes(self) -> Nodes:
+        return self._views.nodes()
+
+    def links(self) -> Links:
+        return self._views.links()
+
+    def watch_quorum(self, push: Callable[[Quorum], None]) -> Cancel:
+        return _subscribe(self._quorum_watchers, push)
+
+    def watch_events(self, push: Callable[[Event], None]) -> Cancel:
+        return _subscribe(self._event_watchers, push)
+
+    def watch_store(self, wake: Callable[[], None]) -> Cancel:
+        return _subscribe(self._store_watchers, wake)
+
+    # -- changing the cluster --------------------------------------------------------------------------------
+
+    async def set_expected(self, votes: int) -> Quorum:
+        future: asyncio.Future[None] = self._loop.create_future()
+        if self.quorum()["votes"]["expected"] == votes:
+            future.set_result(None)
+        waiting = (votes, future)
+        self._expected.append(waiting)
+        try:
+            self._driver.call(self._node.set_expected, votes)
+            await asyncio.wait_for(future, _CHANGE_DEADLINE)
+        except TimeoutError:
+            raise OutcomeUnknown("the new expected votes were sent but not seen in force; look at quorum") from None
+        finally:
+            self._expected.remove(waiting)
+        return self.quorum()
+
+    async def reload(self) -> Reloaded:
+        text = self._host.read_config()
+        before = self._node.changes.config
+        if text == before.text:
+            return {"config_version": before.config_version, "changed": [], "needs_restart": []}
+        difference = self._node.changes.difference(text)
+        await self._agree(lambda: self._driver.call(self._node.change_config, text))
+        config = self._node.changes.config
+        return {
+            "config_version": config.config_version,
+            "changed": list(difference.changed),
+            "needs_restart": list(difference.needs_restart),
+        }
+
+    async def rotate_key(self) -> Reloaded:
+        await self._agree(lambda: self._driver.call(self._node.rotate_key))
+        key = self._node.endpoint.security.current_key
+        return {
+            "config_version": self._node.changes.config.config_version,
+            "changed": [f"cluster key: generation {key.generation} (fingerprint {key.fingerprint}) is in use"],
+            "needs_restart": [],
+        }
+
+    async def _agree(self, propose: Callable[[], bytes]) -> None:
+        """Run a change of the configuration to its end. Raises ConfigRefused with every member's reasons."""
+        try:
+            change_id = propose()
+        except NoQuorum:
+            raise
+        except Refused as error:
+            raise ConfigRefused(str(error), tuple(str(error).split("; "))) from None
+        future: asyncio.Future[Concluded] = self._loop.create_future()
+        self._changes[change_id] = future
+        try:
+            concluded = await asyncio.wait_for(future, _CHANGE_DEADLINE)
+        except TimeoutError:
+            raise OutcomeUnknown("the change was sent to all members but not concluded; look at status") from None
+        finally:
+            self._changes.pop(change_id, None)
+        if concluded.reasons:
+            raise ConfigRefused(concluded.reasons[0], concluded.reasons)
+
+    # -- files -----------------------------------------------------------------------------------------------
+
+    async def fs_put(self, path: str, data: bytes, if_revision: int | None, operation_id: str) -> Written:
+        ident = proposals.operation_id(operation_id)
+        outcome = await self._proposals.put(ident, path, data, if_revision)
+        return {
+            "path": path,
+            "revision": revision_of(outcome),
+            "size": len(data),
+            "durable_on": sorted(outcome.durable_on),
+        }
+
+    async def fs_write(self, path: str, offset: int, data: bytes, truncate: bool, operation_id: str) -> Written:
+        flags = Flag.TRUNCATE if truncate else Flag.NONE
+        outcome = await self._run(operation_id, Kind.WRITE, path, data=data, offset=offset, flags=flags)
+        entry = self._node.replica.state.find(path)
+        size = entry.size if entry is not None else offset + len(data)
+        return {
+            "path": path,
+            "revision": revision_of(outcome),
+            "size": size,
+            "durable_on": sorted(outcome.durable_on),
+        }
+
+    async def fs_rm(self, path: str, recursive: bool, operation_id: str) -> Changed:
+        flags = Flag.RECURSIVE if recursive else Flag.NONE
+        outcome = await self._run(operation_id, Kind.DELETE, path, flags=flags)
+        return {"path": path, "revision": revision_of(outcome)}
+
+    async def fs_mkdir(self, path: str, parents: bool, operation_id: str) -> Changed:
+        flags = Flag.PARENTS if parents else Flag.NONE
+        outcome = await self._run(operation_id, Kind.MKDIR, path, flags=flags)
+        return {"path": path, "revision": revision_of(outcome)}
+
+    async def fs_mv(self, path: str, to: str, operation_id: str) -> Changed:
+        outcome = await self._run(operation_id, Kind.RENAME, path, to=to)
+        return {"path": to, "revision": revision_of(outcome)}
+
+    async def _run(
+        self,
+        ident: str,
+        kind: Kind,
+        path: str,
+        *,
+        to: str = "",
+        data: bytes = b"",
+        offset: int = 0,
+        flags: Flag = Flag.NONE,
+    ) -> Outcome:
+        operation = Operation(operation_id(ident), kind, path, data, to=to, offset=offset, flags=flags)
+        return await self._proposals.run(operation)
+
+    async def fs_cat(self, path: str, linearizable: bool) -> FileData:
+        if linearizable:
+            await self._barrier()
+        self._readable()
+        state = self._node.replica.state
+        data = state.cat(path)
+        entry = state.stat(path)
+        return {
+            "path": path,
+            "revision": entry.revision,
+            "size": entry.size,
+            "mtime": entry.mtime / 1e9,
+            "data": data,
+        }
+
+    async def _barrier(self) -> None:
+        token, self._next_barrier = self._next_barrier, self._next_barrier + 1
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._barriers[token] = future
+        try:
+            self._driver.call(self._node.barrier, token)
+            await future
+        finally:
+            self._barriers.pop(token, None)
+
+    def _readable(self) -> None:
+        status = self._node.replica.status()
+        if not status.readable:
+            raise Refused(status.unreadable)
+
+    def fs_stat(self, path: str) -> Entry:
+        self._readable()
+        return _entry(self._node.replica.state.stat(path))
+
+    def fs_ls(self, path: str, recursive: bool, after: str | None, limit: int) -> Listing:
+        self._readable()
+        state = self._node.replica.state
+        found = [e for e in state.ls(path, recursive) if after is None or e.path > after]
+        return {
+            "path": path,
+            "revision": state.revision,
+            "entries": [_entry(e) for e in found[:limit]],
+            "more": len(found) > limit,
+        }
+
+    def fs_changes(self, after: int, limit: int) -> list[Change]:
+        state = self._node.replica.state
+        if after > state.revision:
+            raise BadArgument(f"revision {after} is ahead of the tree, which is at {state.revision}")
+        return [_change(c) for c in state.since(after)[:limit]]
+
+    def fs_discarded(self) -> DiscardedShape:
+        return {
+            "discarded": [
+                {
+                    "time": d.time,
+                    "id": d.id,
+                    "revisions": list(d.revisions),
+                    "entries": d.entries,
+                    "file": d.file,
+                }
+                for d in self._host.discarded()
+            ]
+        }
+
+    def fs_outcome(self, operation_id: str) -> OutcomeShape:
+        ident = proposals.operation_id(operation_id)
+        result = self._node.replica.state.outcome(ident)
+        if result is None:
+            return {"id": operation_id, "outcome": "unknown", "revision": None, "message": None}
+        if result.ok:
+            return {"id": operation_id, "outcome": "done", "revision": result.revision, "message": None}
+        words = result.code.name.lower().replace("_", " ")
+        return {"id": operation_id, "outcome": "refused", "revision": None, "message": words}
+
+    def lab_cuts(self, cuts: list[Cut]) -> None:
+        self._host.set_cuts(cuts)
+
+
+def _subscribe(watchers: list[Callable[..., None]], push: Callable[..., None]) -> Cancel:
+    watchers.append(push)
+
+    def cancel() -> None:
+        if push in watchers:
+            watchers.remove(push)
+
+    return cancel
+
+
+def _entry(entry: TreeEntry) -> Entry:
+    return {
+        "path": entry.path,
+        "type": "dir" if entry.is_directory else "file",
+        "size": entry.size,
+        "revision": entry.revision,
+        "mtime": entry.mtime / 1e9,
+        "writer": entry.writer,
+    }
+
+
+def _change(change: TreeChange) -> Change:
+    return {
+        "revision": change.revision,
+        "op": change.op,
+        "path": change.path,
+        "to": change.to,
+        "writer": change.writer,
+    }

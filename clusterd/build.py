@@ -1,0 +1,69 @@
+"""Putting a node together from its configuration: the same for the daemon and the simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cfs.disk import StoreImage
+from cfs.replica import Replica
+from cfs.status import StoreSettings
+from clusterd.changes import Changes, Load, Loaded
+from clusterd.node import Node
+from quorum.votequorum import SavedState, Votequorum
+from transport.core import Entropy, Log
+from transport.endpoint import Endpoint
+from transport.keyring import Keyring
+from transport.link.links import Links
+from transport.security import Security
+from transport.totem.srp import Srp
+
+
+@dataclass(slots=True)
+class Remembered:
+    """What a node's disk says at start. ring_seq: reserved up to, 0 when there is no such file."""
+
+    ring_seq: int = 0
+    quorum: SavedState | None = None
+    store: StoreImage = field(default_factory=StoreImage)
+
+
+def build(
+    loaded: Loaded,
+    load: Load,
+    private_key: bytes,
+    keyring: Keyring,
+    remembered: Remembered,
+    date: Callable[[], int],
+    entropy: Entropy,
+    now: float,
+    log: Log,
+) -> Node:
+    """A node that has not started. date: Unix seconds now, for telling people.
+
+    Raises BadArgument when an identity in the nodelist is no usable key.
+    """
+    config = loaded.config
+    transport = config.transport
+    me = transport.me
+    peers = {node.id: node.identity for node in transport.nodes.values() if node.id != me}
+    replica = Replica(me, remembered.store, StoreSettings(durable=config.durability == "disk"), entropy, now, log)
+    replica.set_nodes(config.votes, now)
+    endpoint = Endpoint(
+        Security(me, private_key, peers, keyring, entropy, now, log),
+        Links(transport, loaded.resolve, entropy, now, log),
+        Srp(
+            me,
+            transport.totem,
+            config.votes,
+            entropy,
+            now,
+            log,
+            ring_seq_reserved=max(remembered.ring_seq, replica.highest_ring_seq),
+            incarnation=int.from_bytes(entropy(4), "big"),
+        ),
+        first_fragment=int.from_bytes(entropy(4), "big"),
+    )
+    votequorum = Votequorum(me, config.quorum, remembered.quorum or SavedState(), config.name_of, log)
+    changes = Changes(loaded, load, keyring, votequorum.objection, date, entropy, log)
+    return Node(me, endpoint, votequorum, replica, changes, entropy, log)

@@ -1,0 +1,147 @@
+"""Configuration and cluster keys of a running node: what may come, and putting it in force.
+
+The ordered agreement itself is reconfigure.py; here is what a change means to this node's cores. All of it happens at
+one place of the message order, inside one call, so no message meets a half-changed node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from clusterd.config.parser import ConfigError
+from clusterd.config.reload import Difference, compare
+from clusterd.config.schema import ClusterConfig, NotListed
+from clusterd.control.errors import ConfigRefused
+from clusterd.reconfigure import Kind
+from quorum.options import QuorumOptions
+from transport.core import Entropy, Log
+from transport.errors import BadArgument, Refused
+from transport.keyring import Keyring
+from transport.link.links import Resolve
+
+DROP_OLD_KEY = 30.0
+"""Seconds after a rotation until the old cluster key does nothing more but let a latecomer fetch the new one."""
+KEY_BYTES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration text, checked for this node. resolve: (node, link) -> numeric address, ours included."""
+
+    config: ClusterConfig
+    resolve: Resolve = field(hash=False)
+
+
+Load = Callable[[bytes], Loaded | None]
+"""Check a text for this node. Raises ConfigError; None while host names in it are being resolved."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigApplied:
+    """A new configuration is in force here: write it to disk, bind what it says. initiator: a node's name."""
+
+    config: ClusterConfig
+    difference: Difference
+    initiator: str
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """The configuration in force no longer lists this node. by: a node's name."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeysChanged:
+    """The cluster keys this node holds changed: write them to disk. message: for the log."""
+
+    message: str
+
+
+class Changes:
+    """The configuration in force and the judge of the next one."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        load: Load,
+        keyring: Keyring,
+        objection: Callable[[QuorumOptions], str],
+        date: Callable[[], int],
+        entropy: Entropy,
+        log: Log,
+    ) -> None:
+        """objection: why quorum options may not come now, "" if they may. date: Unix seconds, for telling people."""
+        self.config = loaded.config
+        self.date = date
+        self.resolve = loaded.resolve
+        self._load = load
+        self._objection = objection
+        self._keyring = keyring
+        self._entropy = entropy
+        self._log = log
+
+    def judge(self, kind: Kind, body: bytes) -> list[str] | None:
+        """Reasons against a change; none: agreed; None: cannot say yet."""
+        if kind is Kind.KEY:
+            generation = int.from_bytes(body, "big")
+            return [] if self._keyring.is_live(generation) else None
+        try:
+            loaded = self._load(body)
+        except NotListed:
+            return []  # to be removed is nothing a node may object to
+        except ConfigError as error:
+            return error.lines
+        if loaded is None:
+            return None
+        objection = self._objection(loaded.config.quorum)
+        return [*compare(self.config, loaded.config).refused, *([objection] if objection else [])]
+
+    def difference(self, text: bytes) -> Difference:
+        """What this text would change here. Raises ConfigRefused with every problem it has."""
+        try:
+            loaded = self._load(text)
+        except NotListed:
+            return Difference((f"node {self.config.name_of(self.config.me)} (this one) removed",), (), ())
+        except ConfigError as error:
+            raise ConfigRefused(error.lines[0], tuple(error.lines)) from error
+        return Difference((), (), ()) if loaded is None else compare(self.config, loaded.config)
+
+    def take(self, body: bytes) -> tuple[Loaded, Difference] | None:
+        """The agreed text becomes the configuration in force; None: we are not listed any more.
+
+        Raises Refused when what was judged good cannot be loaded any more (names do not resolve): then the node
+        keeps what it has, and says so.
+        """
+        try:
+            loaded = self._load(body)
+        except NotListed:
+            return None
+        except ConfigError as error:
+            raise Refused("; ".join(error.lines)) from error
+        if loaded is None:
+            raise Refused("host names in the new configuration do not resolve")
+        difference = compare(self.config, loaded.config)
+        self.config, self.resolve = loaded.config, loaded.resolve
+        return loaded, difference
+
+    def new_key(self) -> tuple[int, bytes]:
+        """The next generation and its secret. Raises Refused while another rotation is not over."""
+        if len(self._keyring.live()) > 1:
+            raise Refused("the last key rotation is not over yet: two cluster keys are live; try again in a minute")
+        return self._keyring.current.generation + 1, self._entropy(KEY_BYTES)
+
+    def drop_old_keys(self) -> list[int]:
+        """End all live generations but the current one; which they were."""
+        old = [key.generation for key in self._keyring.live() if key.generation != self._keyring.current.generation]
+        for generation in old:
+            self._keyring.drop(generation)
+        return old
+
+    def use_key(self, body: bytes) -> int:
+        """The agreed generation. Raises BadArgument for bytes that are none."""
+        if len(body) != 8:
+            raise BadArgument("a cluster key generation has 8 bytes")
+        return int.from_bytes(body, "big")

@@ -1,0 +1,348 @@
+"""The daemon: builds a node from its files, drives it with sockets, disk and clock, and takes it down in order.
+
+Start: configuration, keys, identity; state from disk; cores; links; the store's worker; the local socket; then ready.
+Stop: goodbye to the ring, the local socket, the store (what is queued is written), files. SIGHUP: reload.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cfs.disk import Adopt, AppendLog, Checkpoint, DiskRequest, MarkCommit, TruncateTail
+from cfs.io.discarded import Discarded
+from cfs.io.store import Store
+from cfs.status import BarrierDone, BarrierFailed, Changed, Outcome, Replaced, StatusChanged
+from clusterd import __version__, hosts, keystore
+from clusterd.backend import NodeBackend
+from clusterd.build import Remembered, build
+from clusterd.changes import ConfigApplied, KeysChanged, Loaded, Removed
+from clusterd.config.schema import ClusterConfig, Who, load
+from clusterd.control.credentials import Authority
+from clusterd.control.server import ControlServer
+from clusterd.control.shapes import Cut
+from clusterd.node import NodeEvent
+from clusterd.notify import Notifier
+from clusterd.reconfigure import Concluded
+from clusterd.tell import Teller
+from clusterd.views import Views
+from quorum.io.statefile import encode_state, load_state
+from quorum.votequorum import SaveState, Verdict
+from transport.core import Log
+from transport.errors import ClusterError
+from transport.events import ConfigurationChange, PathChange, Persist
+from transport.exchange import RemovedNotice
+from transport.ids import LinkId
+from transport.io.driver import Driver, clock
+from transport.io.files import FileWriter, read_if_there
+from transport.io.sockopts import SocketTrouble
+from transport.io.udp import UdpSockets
+from transport.link.events import Address
+from transport.link.links import Resolve
+
+LEAVE_GRACE = 0.05
+"""Seconds after the goodbye was sent until the sockets close: it is sent twice."""
+
+
+@dataclass(slots=True)
+class Options:
+    """The command line of clusterd."""
+
+    config: Path
+    key: Path
+    identity: Path
+    state: Path
+    socket: str
+    node: str | None = None
+    lab: bool = False
+
+
+@dataclass(slots=True)
+class Files:
+    """What was read before anything was started."""
+
+    config: ClusterConfig
+    key: bytes
+    identity: bytes
+
+
+class Daemon:
+    """One clusterd process."""
+
+    version = __version__
+
+    def __init__(self, options: Options, files: Files, log: Log, notifier: Notifier) -> None:
+        self._options = options
+        self._files = files
+        self._log = log
+        self._notify = notifier
+        self._names: dict[str, str] = {}
+        self._who = Who(node=str(files.config.me))
+        self._stop = asyncio.Event()
+        self._discarded: list[Discarded] = []
+        self._clock_gap = 0.0
+        self._failed: str | None = None
+
+    # -- a life ----------------------------------------------------------------------------------------------
+
+    async def run(self, ready: Callable[[], None]) -> int:
+        """From start to clean leave; the exit code. ready: called once the node runs, before systemd is told."""
+        self._loop = loop = asyncio.get_running_loop()
+        options, config = self._options, self._files.config
+        self._names = await hosts.look_up(hosts.names_in(config.transport))
+        resolve = hosts.resolve(config.transport, self._names)
+        options.state.mkdir(mode=0o750, parents=True, exist_ok=True)
+        self._store = Store(options.state / "store")
+        image = self._store.open()
+        if image.message:
+            self._log.warning(f"store: {image.message}")
+        self._keyring = keystore.restore(self._files.key, read_if_there(options.state / "keyring"))
+        remembered = Remembered(
+            ring_seq=_number(read_if_there(options.state / "ringseq")),
+            quorum=load_state(options.state / "quorum", self._log),
+            store=image,
+        )
+        now = clock()
+        self.node = node = build(
+            Loaded(config, resolve),
+            self._load,
+            self._files.identity,
+            self._keyring,
+            remembered,
+            lambda: int(time.time()),
+            os.urandom,
+            now,
+            self._log,
+        )
+        self._driver: Driver[NodeEvent] = Driver(loop, node, self._on_event)
+        self._views = Views(node, self.version, now, clock, time.time)
+        self.backend = NodeBackend(loop, node, self._driver, self._views, self)
+        self._teller = Teller(node, self._log, self._notify, self.backend.told_event)
+        self._writer = FileWriter(loop, self._on_write_error)
+        self._sockets = UdpSockets(loop, self._bindings(resolve), self._driver.datagrams, self._on_trouble)
+        self._driver.attach(self._sockets)
+        self._store.start(loop, self._on_disk)
+        group = _gid(config.gids, self._log)
+        self._server = ControlServer(
+            self.backend, options.socket, self._log, lab=options.lab, authority=Authority(group=group)
+        )
+        self._refresh_discarded()
+        await self._server.start()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        self._watch_clock()
+        self._driver.call(node.start)
+        self._beat()
+        ready()
+        self._notify.ready(f"node {config.me}: forming a ring")
+        try:
+            await self._stop.wait()
+        finally:
+            await self._shut_down()
+        if self._failed:
+            self._log.error(self._failed)
+            return 1
+        return 0
+
+    async def _shut_down(self) -> None:
+        self._notify.stopping("leaving the cluster")
+        self._log.info("leaving the cluster")
+        self._driver.call(self.node.leave)
+        for _ in range(20):
+            await asyncio.sleep(LEAVE_GRACE / 5)
+            if self.node.left:
+                break
+        await asyncio.sleep(LEAVE_GRACE)  # the goodbye's second copy
+        await self._server.close()
+        self._driver.close()
+        self._sockets.close()
+        await asyncio.to_thread(self._store.close)
+        await asyncio.to_thread(self._writer.close)
+        self._notify.close()
+
+    # -- what the node says ----------------------------------------------------------------------------------
+
+    def _on_event(self, event: NodeEvent) -> None:
+        match event:
+            case AppendLog() | MarkCommit() | TruncateTail() | Adopt() | Checkpoint():
+                self._on_request(event)
+            case Outcome():
+                self.backend.told_outcome(event)
+            case Changed() | Replaced():
+                self.backend.told_change()
+                self._teller.store(event)
+            case BarrierDone() | BarrierFailed():
+                self.backend.told_barrier(event)
+            case Verdict():
+                self._teller.verdict(event)
+                self.backend.told_verdict()
+            case ConfigurationChange():
+                self._teller.membership(event)
+            case PathChange():
+                self._teller.path(event)
+            case StatusChanged():
+                self._teller.store_status()
+            case Persist():
+                receipt = event.receipt
+                self._writer.write(
+                    self._options.state / event.name,
+                    event.value,
+                    lambda: self._driver.call(self.node.file_written, receipt),
+                )
+            case SaveState():
+                self._writer.write(self._options.state / "quorum", encode_state(event.state))
+            case ConfigApplied():
+                self._on_config(event)
+            case KeysChanged():
+                self._on_keys(event)
+            case Concluded():
+                self.backend.told_concluded(event)
+            case Removed() | RemovedNotice():
+                self._teller.removed(event)
+                if isinstance(event, Removed):
+                    self._stop.set()
+            case _:
+                pass  # groups have no local clients yet but the tests'
+
+    def _on_request(self, request: DiskRequest) -> None:
+        self._store.submit(request)
+
+    def _on_disk(self, answers: list[tuple[int, str | None]]) -> None:
+        if self._driver.closed:
+            return
+        for receipt, error in answers:
+            self._driver.call(self.node.disk_answered, receipt, error)
+
+    def _on_config(self, event: ConfigApplied) -> None:
+        self._writer.write(self._options.config, event.config.text, mode=0o640)
+        self._sockets.reconfigure(self._bindings(self.node.changes.resolve))
+        self._teller.config(event)
+
+    def _on_keys(self, event: KeysChanged) -> None:
+        key, saved = keystore.save(self._keyring)
+        # The keyring first: an authkey newer than it would be taken for one put there by hand, and start anew.
+        self._writer.write(self._options.state / "keyring", saved)
+        self._writer.write(self._options.key, key)
+        self._teller.say("config", event.message, {})
+
+    def _on_trouble(self, trouble: SocketTrouble) -> None:
+        if self._driver.closed:
+            return
+        node = self.node
+        if trouble.kind in ("refused", "unreachable") and trouble.address is not None:
+            self._driver.call(node.refused, trouble.link, trouble.address, trouble.reason, trouble.sure)
+        elif trouble.kind == "too_big" and trouble.address is not None:
+            self._driver.call(node.too_big, trouble.link, trouble.address, trouble.size, trouble.sure)
+        elif trouble.kind in ("bound", "unbound"):
+            unbound = trouble.kind == "unbound"
+            (self._log.warning if unbound else self._log.info)(f"link {trouble.link}: {trouble.reason}")
+            self._driver.call(node.set_local, trouble.link, trouble.reason if unbound else None)
+
+    def _on_write_error(self, path: Path, reason: str) -> None:
+        self._log.error(f"{path}: cannot be written ({reason}); trying again every second")
+
+    # -- configuration ---------------------------------------------------------------------------------------
+
+    def _load(self, text: bytes) -> Loaded | None:
+        """Check a configuration for this node; None while a host name in it is being resolved."""
+        config = load(text, self._who, str(self._options.config))
+        unknown = hosts.names_in(config.transport) - self._names.keys()
+        if unknown:
+            self._loop.create_task(self._resolve(unknown))
+            return None
+        return Loaded(config, hosts.resolve(config.transport, self._names))
+
+    async def _resolve(self, names: set[str]) -> None:
+        # A name without an answer is remembered as no address, so that the change is judged and not asked for again.
+        self._names |= dict.fromkeys(names, "") | await hosts.look_up(names)
+        self._driver.call(self.node.resolved)
+
+    def read_config(self) -> bytes:
+        """The configuration file as it is now. Raises ClusterError."""
+        try:
+            return self._options.config.read_bytes()
+        except OSError as error:
+            raise ClusterError(f"{self._options.config}: cannot be read: {error.strerror}") from error
+
+    def _hang_up(self) -> None:
+        self._loop.create_task(self._reload())
+
+    async def _reload(self) -> None:
+        self._notify.reloading(time.monotonic_ns() // 1000)
+        try:
+            done = await self.backend.reload()
+        except ClusterError as error:
+            for line in str(error).splitlines():
+                self._log.error(f"configuration not changed: {line}")
+        else:
+            self._log.info(f"configuration version {done['config_version']} is in force")
+        self._notify.ready(self._teller.status)
+
+    def _bindings(self, resolve: Resolve) -> dict[LinkId, Address]:
+        return {link: address for (node, link), address in resolve.items() if node == self.node.me}
+
+    # -- the lab, the clock, the watchdog --------------------------------------------------------------------
+
+    def set_cuts(self, cuts: list[Cut]) -> None:
+        """See Backend.lab_cuts."""
+        me, resolve = self.node.me, self.node.changes.resolve
+        ways: dict[tuple[str, LinkId], set[str]] = {}
+        for cut in cuts:
+            outgoing = cut["from"] == me
+            peer = cut["to"] if outgoing else cut["from"]
+            address = resolve.get((peer, cut["link"]))
+            if address is not None and me in (cut["from"], cut["to"]):
+                ways.setdefault((address[0], cut["link"]), set()).add("out" if outgoing else "in")
+        self._sockets.set_cuts(
+            {key: "both" if len(way) == 2 else "in" if "in" in way else "out" for key, way in ways.items()}
+        )
+
+    def discarded(self) -> list[Discarded]:
+        """What the store set aside, as last read from disk."""
+        return self._discarded
+
+    def _refresh_discarded(self) -> None:
+        def read(future: asyncio.Future[list[Discarded]]) -> None:
+            with contextlib.suppress(OSError):
+                self._discarded = future.result()
+
+        self._loop.run_in_executor(None, self._store.discarded).add_done_callback(read)
+
+    def _watch_clock(self) -> None:
+        """A suspended machine or a restored snapshot: no packet counter of ours can be trusted any more (DESIGN 6)."""
+        gap = time.time() - time.monotonic()
+        lease = 0.8 * self.node.changes.config.transport.totem.token
+        if self._clock_gap and abs(gap - self._clock_gap) > max(lease, 0.25):
+            self._log.warning(f"the clock jumped by {gap - self._clock_gap:+.1f} s: new keys with all nodes")
+            self._driver.call(self.node.renew_keys)
+        self._clock_gap = gap
+        self._loop.call_later(0.5, self._watch_clock)
+
+    def _beat(self) -> None:
+        if self._notify.watchdog_interval is not None:
+            self._notify.alive()
+            self._loop.call_later(self._notify.watchdog_interval, self._beat)
+
+
+def _number(data: bytes | None) -> int:
+    """A u64 file; 0 when it is missing or has a wrong size."""
+    return int.from_bytes(data, "big") if data is not None and len(data) == 8 else 0
+
+
+def _gid(groups: tuple[str, ...], log: Log) -> int | None:
+    """The first group that exists, of those that may change things."""
+    import grp
+
+    for name in groups:
+        try:
+            return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
+        except KeyError:
+            log.warning(f"The '{name}' group is not found in /etc/group")
+    return None

@@ -1,0 +1,64 @@
+"""The cluster keys across restarts: the authkey file, and beside the state what generation it is.
+
+The authkey is the key as an administrator copies it to a new node; it knows no generation. The keyring file in the
+state directory does, and holds what a rotation left live. An authkey that is not the one the keyring file was
+written with was put there by hand: then the cluster begins anew with it, at the first generation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from transport.codec import Reader, Writer
+from transport.errors import WireError
+from transport.keyring import MAX_SECRET, Keyring
+
+FIRST_GENERATION = 1
+_VERSION = 1
+
+
+def _fingerprint(authkey: bytes) -> bytes:
+    return hashlib.sha256(b"clusterd authkey" + authkey).digest()
+
+
+def restore(authkey: bytes, saved: bytes | None) -> Keyring:
+    """The keyring to start with. saved: the keyring file, None if there is none; a damaged one is not used."""
+    fresh = Keyring(FIRST_GENERATION, authkey)
+    if saved is None:
+        return fresh
+    try:
+        reader = Reader(saved)
+        if reader.u8() != _VERSION or reader.raw(32) != _fingerprint(authkey):
+            return fresh
+        current = reader.u64()
+        keys = [(reader.u64(), reader.u8(), reader.blob(MAX_SECRET)) for _ in range(min(reader.u8(), 16))]
+        checksum = reader.raw(32)
+        reader.end()
+    except WireError:
+        return fresh
+    secrets = {generation: secret for generation, live, secret in keys if live}
+    if hashlib.sha256(saved[:-32]).digest() != checksum or current not in secrets:
+        return fresh
+    keyring = Keyring(current, secrets.pop(current))
+    for generation, secret in sorted(secrets.items()):
+        if generation > current:
+            keyring.add(generation, secret)
+        else:
+            keyring.retire(generation, secret)
+    for generation, live, secret in keys:
+        if not live:
+            keyring.retire(generation, secret)
+    return keyring
+
+
+def save(keyring: Keyring) -> tuple[bytes, bytes]:
+    """(authkey, keyring file): what to write after a change; both secret."""
+    current = keyring.current
+    writer = Writer().u8(_VERSION).raw(_fingerprint(current.secret)).u64(current.generation)
+    live, retired = keyring.live(), keyring.retired()
+    writer.u8(len(live) + len(retired))
+    for is_live, keys in ((1, live), (0, retired)):
+        for key in keys:
+            writer.u64(key.generation).u8(is_live).blob(key.secret)
+    body = writer.done()
+    return current.secret, body + hashlib.sha256(body).digest()

@@ -1,0 +1,431 @@
+"""One whole node without I/O: the way of a message, from datagram to store and back.
+
+datagrams -> endpoint (security, links, ring) -> here, by channel -> { barrier | quorum | store | groups | config }
+-> events for the shell. Going down: a proposal -> submit -> multicast at our token visit -> delivered to us as to all;
+only what comes back answers the caller (DESIGN section 3). The daemon and the simulator drive this same object.
+
+Rules kept here and nowhere else:
+- the verdict's lease is judged before anything else at every input (Q4);
+- a verdict is told after the membership it is about and before any message of that configuration (Q3): messages of
+  all channels but the barrier's and the store's wait until the barrier is passed;
+- the store hears of quorum only from here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from cfs.messages import Operation
+from cfs.replica import Replica
+from cfs.status import Claim
+from cfs.status import Event as StoreEvent
+from cfs.status import Multicast as StoreMulticast
+from clusterd.changes import DROP_OLD_KEY, Changes, ConfigApplied, KeysChanged, Removed
+from clusterd.reconfigure import Apply, Concluded, Kind, Reconfigure
+from clusterd.reconfigure import Multicast as ConfigMulticast
+from quorum.votequorum import Multicast as QuorumMulticast
+from quorum.votequorum import SaveState, Verdict, Votequorum
+from transport.core import Entropy, Log, earliest
+from transport.endpoint import Endpoint, Transmit
+from transport.errors import ClusterError, NoQuorum, QueueFull, Refused
+from transport.events import Beat, ConfigurationChange, Delivery, PathChange, Persist, Progress
+from transport.exchange import ClusterKeyLearned, RemovedNotice
+from transport.groups import GroupChange, GroupMessage, Groups
+from transport.groups import Multicast as GroupMulticast
+from transport.ids import LinkId, NodeId
+from transport.link.events import Address
+from transport.sync import Sync, Synchronised
+
+SYNC, QUORUM, STORE, GROUPS, CONFIG = 1, 2, 3, 4, 5
+"""Channels: the first byte of every message on the ring."""
+GOODBYE_WAIT = 0.2
+"""Seconds that a clean leave waits for its last ordered message to be sent."""
+
+NodeEvent = (
+    StoreEvent
+    | SaveState
+    | Verdict
+    | Persist
+    | ConfigurationChange
+    | PathChange
+    | GroupChange
+    | GroupMessage
+    | ConfigApplied
+    | KeysChanged
+    | Removed
+    | RemovedNotice
+    | Concluded
+)
+"""What the shell sees: disk requests and outcomes of the store, files to write, and what subscribers are told."""
+
+
+class Node:
+    """The cores of one node and the arrows between them."""
+
+    def __init__(
+        self,
+        me: NodeId,
+        endpoint: Endpoint,
+        votequorum: Votequorum,
+        replica: Replica,
+        changes: Changes,
+        entropy: Entropy,
+        log: Log,
+    ) -> None:
+        self.me = me
+        self.endpoint = endpoint
+        self.votequorum = votequorum
+        self.replica = replica
+        self.changes = changes
+        self.reconfigure = Reconfigure(me, lambda n: changes.config.name_of(n), changes.judge, entropy, log)
+        self.reconfigure.version = changes.config.config_version
+        self.reconfigure.text = changes.config.text
+        self.groups = Groups(me, log)
+        self.sync = Sync(me, {"groups": self.groups, "quorum": votequorum, "config": self.reconfigure}, log)
+        self.configuration: ConfigurationChange | None = None
+        """The regular configuration installed last."""
+        self.left = False
+        """A clean leave was sent: the process may end."""
+        self.unknown_channel = 0
+        self._log = log
+        self._events: deque[NodeEvent] = deque()
+        self._unsent: deque[tuple[bytes, bool]] = deque()  # our services' messages that the ring had no room for
+        self._drop_key_at: float | None = None
+        self._goodbye_at: float | None = None
+
+    def start(self, now: float) -> None:
+        self.endpoint.start(now)
+        self._pump(now)
+
+    # -- in --------------------------------------------------------------------------------------------------
+
+    def receive(self, datagrams: Sequence[tuple[LinkId, Address, bytes]], now: float) -> None:
+        """All datagrams of one wake-up."""
+        self._check_lease(now)
+        self.endpoint.receive(datagrams, now)
+        self._pump(now)
+
+    def refused(self, link: LinkId, address: Address, reason: str, sure: bool, now: float) -> None:
+        """See Endpoint.refused."""
+        self._check_lease(now)
+        self.endpoint.refused(link, address, reason, sure, now)
+        self._pump(now)
+
+    def too_big(self, link: LinkId, address: Address, size: int, sure: bool, now: float) -> None:
+        """See Endpoint.too_big."""
+        self._check_lease(now)
+        self.endpoint.too_big(link, address, size, sure, now)
+        self._pump(now)
+
+    def set_local(self, link: LinkId, reason: str | None, now: float) -> None:
+        """See Endpoint.set_local."""
+        self._check_lease(now)
+        self.endpoint.set_local(link, reason, now)
+        self._pump(now)
+
+    def file_written(self, receipt: int, now: float) -> None:
+        """The file of a Persist event is on disk."""
+        self._check_lease(now)
+        self.endpoint.persisted(receipt, now)
+        self._pump(now)
+
+    def disk_answered(self, receipt: int, error: str | None, now: float) -> None:
+        """A disk request of the store is done, or failed with a sentence."""
+        self._check_lease(now)
+        self.replica.persisted(receipt, error, now)
+        self._pump(now)
+
+    def propose(self, operation: Operation, now: float) -> None:
+        """A change of the tree; its Outcome event follows. Raises Refused: then nothing happened."""
+        self._check_lease(now)
+        self.replica.propose(operation, now)
+        self._pump(now)
+
+    def barrier(self, token: int, now: float) -> None:
+        """A linearizable read begins; BarrierDone or BarrierFailed with this token follows. Raises Refused."""
+        self._check_lease(now)
+        self.replica.barrier(token, now)
+        self._pump(now)
+
+    def change_config(self, text: bytes, now: float) -> bytes:
+        """Propose a configuration to all members; a Concluded event with the id returned follows. Raises Refused."""
+        self._need_quorum(now)
+        change_id = self.reconfigure.propose(Kind.CONFIG, text, now)
+        self._pump(now)
+        return change_id
+
+    def rotate_key(self, now: float) -> bytes:
+        """Make a new cluster key; a Concluded event with the id returned follows. Raises Refused."""
+        self._need_quorum(now)
+        generation, secret = self.changes.new_key()
+        self.endpoint.security.add_cluster_key(generation, secret, now)
+        change_id = self.reconfigure.propose(Kind.KEY, generation.to_bytes(8, "big"), now)
+        self._events.append(KeysChanged(f"cluster key generation {generation} made"))
+        self._pump(now)
+        return change_id
+
+    def _need_quorum(self, now: float) -> None:
+        if not self.quorate(now):
+            raise NoQuorum("this node is not quorate: the cluster cannot be changed from here")
+
+    def resolved(self, now: float) -> None:
+        """Something a configuration waited for has arrived (host names resolved)."""
+        self.reconfigure.poke()
+        self._pump(now)
+
+    def set_expected(self, votes: int, now: float) -> None:
+        """Set expected votes on all members. Raises Refused with votequorum's reasons."""
+        self._check_lease(now)
+        self.votequorum.set_expected(votes)
+        self._pump(now)
+
+    def renew_keys(self, now: float) -> None:
+        """See Endpoint.renew_keys."""
+        self._check_lease(now)
+        self.endpoint.renew_keys(now)
+        self._pump(now)
+
+    def leave(self, now: float) -> None:
+        """Leave the ring cleanly; `left` becomes true when the goodbye was handed out to be sent.
+
+        Under allow_downscale the others must first hear, in order, that our votes go; a ring that does not turn is
+        not waited for.
+        """
+        self.replica.leave(now)
+        self.votequorum.leave()
+        self._pump(now)
+        if self.endpoint.srp.backlog_bytes == 0:
+            self._goodbye(now)
+        else:
+            self._goodbye_at = now + GOODBYE_WAIT
+
+    def _goodbye(self, now: float) -> None:
+        self._goodbye_at = None
+        self.endpoint.leave(now)
+        self._pump(now)
+
+    def quorate(self, now: float) -> bool:
+        """The verdict, judged now."""
+        self._check_lease(now)
+        return self.votequorum.quorate(now)
+
+    def pump(self, now: float) -> None:
+        """Carry on after a caller has used `groups` or another part directly."""
+        self._check_lease(now)
+        self._pump(now)
+
+    # -- out -------------------------------------------------------------------------------------------------
+
+    def poll_transmit(self, now: float) -> Transmit | None:
+        return self.endpoint.poll_transmit(now)
+
+    def next_event(self) -> NodeEvent | None:
+        return self._events.popleft() if self._events else None
+
+    def next_timeout(self) -> float | None:
+        return earliest(
+            self.endpoint.next_timeout(),
+            self.votequorum.next_timeout(),
+            self.replica.next_timeout(),
+            self.reconfigure.next_timeout(),
+            self._drop_key_at,
+            self._goodbye_at,
+        )
+
+    def handle_timeout(self, now: float) -> None:
+        self._check_lease(now)
+        if self._drop_key_at is not None and now >= self._drop_key_at:
+            self._drop_key_at = None
+            for generation in self.changes.drop_old_keys():
+                self._events.append(KeysChanged(f"cluster key generation {generation} ended"))
+        if self._goodbye_at is not None and (now >= self._goodbye_at or self.endpoint.srp.backlog_bytes == 0):
+            self._goodbye(now)
+        for core in (self.endpoint, self.replica, self.reconfigure):
+            due = core.next_timeout()
+            if due is not None and now >= due:
+                core.handle_timeout(now)
+        self._pump(now)
+
+    # -- between ---------------------------------------------------------------------------------------------
+
+    def _check_lease(self, now: float) -> None:
+        """A process that was stopped or cut off says "not quorate" first when it wakes."""
+        due = self.votequorum.next_timeout()
+        if due is not None and now >= due:
+            self.votequorum.handle_timeout(now)
+            self._pump_quorum(now)
+
+    def _pump(self, now: float) -> None:
+        moved = True
+        while moved:
+            moved = self._retry_unsent()
+            while (event := self.endpoint.next_event()) is not None:
+                self._on_transport(event, now)
+                moved = True
+            moved |= self._pump_quorum(now)
+            while (store := self.replica.next_event()) is not None:
+                self._on_store(store)
+                moved = True
+            while (group := self.groups.next_event()) is not None:
+                if isinstance(group, GroupMulticast):
+                    self._send(GROUPS, group.payload)
+                else:
+                    self._events.append(group)
+                moved = True
+            while (config := self.reconfigure.next_event()) is not None:
+                if isinstance(config, ConfigMulticast):
+                    self._send(CONFIG, config.payload)
+                elif isinstance(config, Apply):
+                    self._apply(config, now)
+                else:
+                    self._events.append(config)
+                moved = True
+            while (payload := self.sync.poll()) is not None:
+                self._send(SYNC, payload)
+                moved = True
+        self.left = self.endpoint.srp.left
+
+    def _pump_quorum(self, now: float) -> bool:
+        moved = False
+        while (event := self.votequorum.next_event()) is not None:
+            moved = True
+            if isinstance(event, QuorumMulticast):
+                self._send(QUORUM, event.payload)
+                continue
+            if isinstance(event, Verdict):
+                self.reconfigure.was_quorate = event.quorate
+                self.replica.set_quorate(event.quorate, now)
+            self._events.append(event)
+        return moved
+
+    def _on_store(self, event: StoreEvent) -> None:
+        if isinstance(event, StoreMulticast):
+            self._send(STORE, event.payload, event.safe)
+        elif isinstance(event, Claim):
+            self.endpoint.srp.set_progress(event.value)
+        else:
+            self._events.append(event)
+
+    def _on_transport(
+        self,
+        event: Delivery
+        | ConfigurationChange
+        | Progress
+        | Beat
+        | PathChange
+        | Persist
+        | ClusterKeyLearned
+        | RemovedNotice,
+        now: float,
+    ) -> None:
+        if isinstance(event, Delivery):
+            self._on_delivery(event, now)
+        elif isinstance(event, Progress):
+            self.replica.progress(event.values, now)
+        elif isinstance(event, Beat):
+            self.votequorum.beat(event.peer, event.sent_at, now)
+        elif isinstance(event, ConfigurationChange):
+            self._on_configuration(event, now)
+        elif isinstance(event, ClusterKeyLearned):
+            name = self.changes.config.name_of(event.sender)
+            self._events.append(KeysChanged(f"cluster key generation {event.generation} received from {name}"))
+            self.reconfigure.poke()
+        else:
+            self._events.append(event)
+
+    def _on_configuration(self, change: ConfigurationChange, now: float) -> None:
+        self.replica.configuration(change, now)
+        if not change.regular:
+            return
+        # The barrier of the ring that ended was not passed: its messages still belong to it, and those who come
+        # with us from there have the same ones.
+        for delivery in self.sync.abandon():
+            self._route(delivery, now)
+        self.configuration = change
+        self._events.append(change)
+        self.reconfigure.configuration(change.members)
+        self.votequorum.sync_init(change.members, change.ring_id, change.transitional_members, now)
+        self.sync.begin(change)
+
+    def _on_delivery(self, delivery: Delivery, now: float) -> None:
+        channel = delivery.payload[0] if delivery.payload else 0
+        if channel == STORE:
+            self.replica.deliver(delivery.sender, delivery.payload[1:], delivery.transitional, now)
+        elif channel == SYNC:
+            done = self.sync.receive(delivery.sender, delivery.payload[1:])
+            if done is not None:
+                self._on_synchronised(done, now)
+        elif self.sync.done:
+            self._route(delivery, now)
+        else:
+            self.sync.held.append(delivery)
+
+    def _on_synchronised(self, done: Synchronised, now: float) -> None:
+        """In the order of the reference's services: groups learn who left before the verdict is told."""
+        self.groups.sync_activate(done.members, done.blobs["groups"])
+        self.votequorum.sync_activate(done.blobs["quorum"], now)
+        self._pump_quorum(now)
+        self.reconfigure.sync_activate(done.blobs["config"])
+        while self.sync.held:
+            self._route(self.sync.held.popleft(), now)
+
+    def _route(self, delivery: Delivery, now: float) -> None:
+        channel, body = delivery.payload[0] if delivery.payload else 0, delivery.payload[1:]
+        if channel == QUORUM:
+            self.votequorum.receive(delivery.sender, body, now)
+            self._pump_quorum(now)
+        elif channel == GROUPS:
+            self.groups.deliver(delivery.sender, body)
+        elif channel == CONFIG:
+            self.reconfigure.receive(delivery.sender, body, now)
+        else:
+            self.unknown_channel += 1
+
+    # -- changes ---------------------------------------------------------------------------------------------
+
+    def _apply(self, change: Apply, now: float) -> None:
+        """All members agreed: in force from this place of the order on."""
+        initiator = self.changes.config.name_of(change.initiator)
+        try:
+            if change.kind is Kind.KEY:
+                generation = self.changes.use_key(change.body)
+                self.endpoint.security.use_cluster_key(generation, now)
+                self._drop_key_at = now + DROP_OLD_KEY
+                self._events.append(KeysChanged(f"cluster key generation {generation} in use, by {initiator}"))
+                return
+            taken = self.changes.take(change.body)
+            if taken is None:
+                self._events.append(Removed(initiator))
+                return
+            loaded, difference = taken
+            for gone in sorted(self.endpoint.security.peers() - loaded.config.transport.nodes.keys()):
+                self.endpoint.security.remove(gone, self.changes.date(), initiator, now)
+            self.reconfigure.version, self.reconfigure.text = loaded.config.config_version, loaded.config.text
+            self.endpoint.reconfigure(loaded.config.transport, loaded.resolve, now)
+            self.votequorum.reconfigure(loaded.config.quorum, now)
+            self.replica.set_nodes(loaded.config.votes, now)
+            self._events.append(ConfigApplied(loaded.config, difference, initiator))
+        except ClusterError as error:
+            self._log.error(f"a change agreed by all members cannot be taken here: {error}")
+
+    # -- down ------------------------------------------------------------------------------------------------
+
+    def _send(self, channel: int, payload: bytes, safe: bool = False) -> None:
+        self._unsent.append((bytes((channel,)) + payload, safe))
+        self._retry_unsent()
+
+    def _retry_unsent(self) -> bool:
+        """Hand over, in order, what the ring has room for. Services bound what they have under way."""
+        moved = False
+        while self._unsent:
+            try:
+                self.endpoint.submit(*self._unsent[0])
+            except QueueFull:
+                break
+            except Refused:  # we are leaving: nobody waits for it any more
+                self._unsent.clear()
+                break
+            self._unsent.popleft()
+            moved = True
+        return moved

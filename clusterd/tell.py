@@ -1,0 +1,105 @@
+"""What happens, told once: a log line, an event for subscribers, a status line for systemd."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from cfs.status import Changed, Replaced
+from clusterd.changes import ConfigApplied, Removed
+from clusterd.control.shapes import Event
+from clusterd.node import Node
+from clusterd.notify import Notifier
+from quorum.votequorum import Verdict
+from transport.core import Log
+from transport.events import ConfigurationChange, PathChange
+from transport.exchange import RemovedNotice
+
+
+class Teller:
+    """push: where events go. True between any two calls: `status` is the line systemd was told last."""
+
+    def __init__(self, node: Node, log: Log, notifier: Notifier, push: Callable[[Event], None]) -> None:
+        self._node = node
+        self._log = log
+        self._notify = notifier
+        self._push = push
+        self.status = ""
+        self._quorate: bool | None = None
+        self._store: tuple[str, bool, str] | None = None
+
+    def say(self, kind: Any, message: str, data: dict[str, object], warn: bool = False) -> None:
+        """One thing that happened. kind: membership, quorum, link, store or config."""
+        (self._log.warning if warn else self._log.info)(f"{kind}: {message}")
+        self._push({"time": time.time(), "node_id": self._node.me, "type": kind, "message": message, "data": data})
+
+    def membership(self, change: ConfigurationChange) -> None:
+        name = self._node.changes.config.name_of
+        parts = [f"ring {change.ring_id} with {', '.join(name(n) for n in change.members)}"]
+        if change.joined:
+            parts.append("joined: " + ", ".join(name(n) for n in change.joined))
+        if change.left:
+            parts.append("left: " + ", ".join(name(n) for n in change.left))
+        data: dict[str, object] = {
+            "ring_id": str(change.ring_id),
+            "members": list(change.members),
+            "joined": list(change.joined),
+            "left": list(change.left),
+        }
+        self.say("membership", "; ".join(parts), data)
+
+    def verdict(self, verdict: Verdict) -> None:
+        changed, self._quorate = self._quorate != verdict.quorate, verdict.quorate
+        word = "quorate" if verdict.quorate else "not quorate"
+        data: dict[str, object] = {"quorate": verdict.quorate, "ring_id": str(verdict.ring_id)}
+        if changed:
+            self.say("quorum", f"{word}: {verdict.reason}", data, warn=not verdict.quorate)
+        self._tell_manager(f"{word}, {len(verdict.members)} of {len(self._node.changes.config.votes)} nodes present")
+
+    def path(self, change: PathChange) -> None:
+        name = self._node.changes.config.name_of(change.peer)
+        state = "up" if change.up else "down"
+        message = f"link {change.link} to {name} is {state}" + (f": {change.reason}" if change.reason else "")
+        data: dict[str, object] = {"peer": change.peer, "link": change.link, "up": change.up}
+        self.say("link", message, data, warn=not change.up)
+
+    def store(self, event: Changed | Replaced) -> None:
+        """Changes are for `fs watch`; only a tree that was replaced is news here."""
+        if isinstance(event, Replaced):
+            self.say("store", f"the tree was replaced: {event.reason}", {})
+
+    def store_status(self) -> None:
+        status = self._node.replica.status()
+        now = (status.state, status.writable, status.reason)
+        if now == self._store:
+            return
+        self._store = now
+        what = "writable" if status.writable else f"read-only: {status.reason}"
+        data: dict[str, object] = {
+            "state": status.state,
+            "writable": status.writable,
+            "revision": status.revision,
+            "reason": status.reason,
+        }
+        self.say("store", f"{status.state}, {what}, revision {status.revision}", data, warn=status.alarm)
+
+    def config(self, event: ConfigApplied) -> None:
+        version = event.config.config_version
+        what = "; ".join(event.difference.changed) or "no key changed"
+        data: dict[str, object] = {"config_version": version, "changed": list(event.difference.changed)}
+        self.say("config", f"version {version} in force, by {event.initiator}: {what}", data)
+        for sentence in event.difference.needs_restart:
+            self._log.warning(f"config: needs a restart of clusterd to take effect: {sentence}")
+
+    def removed(self, event: Removed | RemovedNotice) -> None:
+        if isinstance(event, RemovedNotice):
+            date = time.strftime("%Y-%m-%d %H:%M", time.localtime(event.date))
+            message = f"this node was removed from the cluster on {date} by {event.by}; nothing here is deleted"
+        else:
+            message = f"this node was removed from the cluster by {event.by}; nothing here is deleted"
+        self.say("membership", message, {}, warn=True)
+
+    def _tell_manager(self, status: str) -> None:
+        self.status = status
+        self._notify.status(status)

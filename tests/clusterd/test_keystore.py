@@ -1,0 +1,49 @@
+"""Cluster keys across restarts."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clusterd import keystore
+from transport.keyring import Keyring
+
+KEY, NEXT = b"k" * 256, b"n" * 256
+
+
+def test_first_start_has_the_authkey_alone():
+    """Without a saved keyring the authkey is the first generation."""
+    keyring = keystore.restore(KEY, None)
+    assert keyring.current.secret == KEY and keyring.current.generation == keystore.FIRST_GENERATION
+
+
+def test_rotation_survives_a_restart():
+    """What was live and what was retired is so again."""
+    keyring = Keyring(1, KEY)
+    keyring.add(2, NEXT)
+    keyring.use(2)
+    keyring.drop(1)
+    again = keystore.restore(*keystore.save(keyring))
+    assert again.current.generation == 2 and again.current.secret == NEXT
+    assert [k.generation for k in again.retired()] == [1]
+
+
+def test_a_key_under_rotation_stays_live():
+    """The next generation was received, not yet in use."""
+    keyring = Keyring(1, KEY)
+    keyring.add(2, NEXT)
+    again = keystore.restore(*keystore.save(keyring))
+    assert again.current.generation == 1 and again.is_live(2)
+
+
+def test_authkey_put_there_by_hand_begins_anew():
+    """The administrator's file decides."""
+    _, saved = keystore.save(Keyring(7, KEY))
+    assert keystore.restore(NEXT, saved).current.generation == keystore.FIRST_GENERATION
+
+
+@given(st.binary(max_size=200), st.integers(0, 400))
+def test_damaged_file_is_not_used(junk: bytes, at: int):
+    """Any change of the file is noticed."""
+    authkey, saved = keystore.save(Keyring(7, KEY))
+    damaged = saved[:at] + junk + saved[at + len(junk) :]
+    generation = keystore.restore(authkey, damaged).current.generation
+    assert generation == (7 if damaged == saved else keystore.FIRST_GENERATION)

@@ -1,0 +1,248 @@
+"""The whole transport of one node without I/O: security, links, fragments and the ring, wired.
+
+datagram -> security (open, replay window) -> links (is this path up?) or fragments -> Totem -> events.
+Going down: submit -> Totem (packed at our token visit) -> sealed once -> every peer's path of the moment.
+
+Each arrow is one call in this file; see DESIGN section 3. Peers whose path cannot carry a frame in one datagram get
+it cut and sealed apart (two size classes at most).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transport.config import TransportConfig
+from transport.core import earliest
+from transport.events import Beat, ConfigurationChange, Delivery, PathChange, Persist, Progress
+from transport.exchange import ClusterKeyLearned, RemovedNotice, SessionUp
+from transport.ids import LinkId, NodeId
+from transport.link.events import Address, BeatEcho, MtuChange, ReachabilityChange
+from transport.link.fragments import Fragmenter, Reassembler, budget_of
+from transport.link.links import LinkEvent, Links, Resolve
+from transport.link.packets import PING
+from transport.security import Security
+from transport.totem.srp import Srp
+from transport.totem.stats import Send
+
+Event = Delivery | ConfigurationChange | Progress | Beat | PathChange | Persist | ClusterKeyLearned | RemovedNotice
+
+
+@dataclass(slots=True)
+class Transmit:
+    """A datagram for the socket of `link`. urgent: a ping, pong, probe or key message; goes before data that waits."""
+
+    link: LinkId
+    address: Address
+    data: bytes
+    urgent: bool = False
+
+
+_PROGRESS = 0x60  # first byte of a session payload that belongs to the ring
+
+
+class Endpoint:
+    """Datagrams and the time in; datagrams, events and one deadline out. Nothing a peer sends makes it raise."""
+
+    def __init__(self, security: Security, links: Links, srp: Srp, first_fragment: int) -> None:
+        """first_fragment: random, see Fragmenter."""
+        self.security = security
+        self.links = links
+        self.srp = srp
+        self._fragmenter = Fragmenter(first_fragment)
+        self._reassembler = Reassembler()
+        self._out: deque[Transmit] = deque()
+        self._events: deque[Event] = deque()
+        links.echo = srp.echo
+        srp.set_frame_budget(links.frame_budget())
+
+    def start(self, now: float) -> None:
+        self.srp.start(now)
+
+    # -- in --------------------------------------------------------------------------------------------------
+
+    def receive(self, datagrams: Sequence[tuple[LinkId, Address, bytes]], now: float) -> None:
+        """All datagrams of one wake-up. The ring acts on a token when it is polled, so after all of them: a token
+        tells what should have arrived before it, and across sockets it may overtake that."""
+        for link, source, data in datagrams:
+            opened = self.security.open(data, link, source, now)
+            if opened is None:
+                continue
+            sender, payload = opened.sender, opened.payload
+            self.links.heard(sender, link, source, len(data), now)
+            if opened.ring:
+                frame = self._reassembler.receive(sender, payload, now)
+                if frame:
+                    self.srp.receive(sender, frame, now)
+            elif payload[0] == _PROGRESS:
+                self.srp.receive_progress(sender, payload[1:], now)
+            else:
+                self.links.receive(sender, link, source, payload, len(data), now)
+        self._pump(now)
+
+    def refused(self, link: LinkId, address: Address, reason: str, sure: bool, now: float) -> None:
+        """The socket says that nobody listens at `address`, or that there is no way there."""
+        peer = self.links.peer_at(link, address)
+        if peer is not None:
+            self.links.refused(peer, link, now, reason, sure)
+            self._pump(now)
+
+    def too_big(self, link: LinkId, address: Address, size: int, sure: bool, now: float) -> None:
+        """IP packets above `size` bytes do not pass to `address` (EMSGSIZE)."""
+        peer = self.links.peer_at(link, address)
+        if peer is not None:
+            self.links.too_big(peer, link, size, now, sure)
+            self._pump(now)
+
+    def set_local(self, link: LinkId, reason: str | None, now: float) -> None:
+        """Our own address of `link` cannot be used (why), or can again (None)."""
+        self.links.set_local(link, reason, now)
+        self._pump(now)
+
+    def submit(self, payload: bytes, safe: bool = False) -> None:
+        """Multicast to the ring, ourselves included. Raises QueueFull, TooLarge."""
+        self.srp.submit(payload, safe)
+
+    def persisted(self, receipt: int, now: float) -> None:
+        self.srp.persisted(receipt)
+        self._pump(now)
+
+    def leave(self, now: float) -> None:
+        self.srp.leave(now)
+        self._pump(now)
+
+    def reconfigure(self, config: TransportConfig, resolve: Resolve, now: float) -> None:
+        """Nodes, addresses, links, priorities, timing: live. Raises BadArgument and changes nothing, if an identity
+        is no usable key."""
+        self.security.reconfigure({n.id: n.identity for n in config.nodes.values() if n.id != config.me}, now)
+        self.links.reconfigure(config, resolve, now)
+        self.srp.reconfigure(config.totem, {n.id: n.votes for n in config.nodes.values()}, now)
+        self._pump(now)
+
+    def renew_keys(self, now: float) -> None:
+        """A clock jump or a copied machine: no counter of ours can be trusted any more."""
+        self.security.renew(now)
+        self._pump(now)
+
+    # -- out -------------------------------------------------------------------------------------------------
+
+    def poll_transmit(self, now: float) -> Transmit | None:
+        if not self._out:
+            self._pump(now)
+        return self._out.popleft() if self._out else None
+
+    def next_event(self) -> Event | None:
+        return self._events.popleft() if self._events else None
+
+    def next_timeout(self) -> float | None:
+        return earliest(
+            self.srp.next_timeout(),
+            self.security.next_timeout(),
+            self.links.next_timeout(),
+            self._reassembler.next_timeout(),
+        )
+
+    def handle_timeout(self, now: float) -> None:
+        # The ring first: it must learn of a pause before anything else is believed.
+        for core in (self.srp, self.security, self.links, self._reassembler):
+            due = core.next_timeout()
+            if due is not None and now >= due:
+                core.handle_timeout(now)
+        self._pump(now)
+
+    # -- between ---------------------------------------------------------------------------------------------
+
+    def _pump(self, now: float) -> None:
+        """Carry what each layer has to say to its neighbours, until all are silent."""
+        moved = True
+        while moved:
+            moved = False
+            while (told := self.security.next_event()) is not None:
+                if isinstance(told, SessionUp):
+                    self.links.hurry(told.peer, now)
+                else:
+                    self._events.append(told)
+                moved = True
+            while (change := self.links.next_event()) is not None:
+                self._on_link_event(change, now)
+                moved = True
+            while (event := self.srp.next_event()) is not None:
+                self._events.append(event)
+                moved = True
+            while (send := self.srp.poll_transmit(now)) is not None:
+                self._send(send, now)
+                moved = True
+            while (path := self.links.poll_transmit(now)) is not None:
+                # A handshake that is due (none yet, or time for new keys) takes the ping's place.
+                ping = path.payload[0] == PING
+                sealed = self.security.wants_handshake(path.peer, path.link, now) if ping else None
+                sealed = sealed or self.security.seal_session(path.peer, path.link, path.payload, now)
+                if sealed is not None:
+                    self._urgent(path.peer, path.link, path.address, sealed, now)
+                moved = True
+            while (reply := self.security.poll_transmit(now)) is not None:
+                self._urgent(reply.peer, reply.link, reply.address, reply.data, now)
+                moved = True
+            while (keys := self.security.poll_session()) is not None:
+                self._send_session(keys[0], keys[1], redundant=False, now=now)
+                moved = True
+
+    def _on_link_event(self, event: LinkEvent, now: float) -> None:
+        if isinstance(event, BeatEcho):
+            if event.ring_id == self.srp.ring_id:
+                self._events.append(Beat(event.peer, event.ring_id, event.sent_at))
+        elif isinstance(event, MtuChange):
+            self.srp.set_frame_budget(event.budget)
+        elif isinstance(event, ReachabilityChange):
+            self.security.members(event.row, now)
+            self.srp.set_reachable(event.row, now)
+            if not event.reachable:
+                self.srp.suspect(event.peer, now)
+        else:
+            self._events.append(event)
+
+    def _send(self, send: Send, now: float) -> None:
+        if send.session:
+            for peer in send.to:
+                self._send_session(peer, bytes((_PROGRESS,)) + send.frame, send.redundant, now)
+            return
+        size = len(send.frame)
+        whole: list[tuple[NodeId, LinkId, Address]] = []
+        cut: list[tuple[NodeId, LinkId, Address]] = []
+        smallest = size
+        for peer in send.to:
+            for link, address, room in self.links.route(peer, send.redundant):
+                budget = budget_of(room)
+                if size <= budget:
+                    whole.append((peer, link, address))
+                else:
+                    cut.append((peer, link, address))
+                    smallest = min(smallest, budget)
+        if whole:
+            self._data(whole, self.security.seal_ring(b"\x00" + send.frame, now), now)
+        if cut:
+            for piece in self._fragmenter.cut(send.frame, smallest):
+                self._data(cut, self.security.seal_ring(piece, now), now)
+
+    def _data(self, ways: list[tuple[NodeId, LinkId, Address]], data: bytes, now: float) -> None:
+        for peer, link, address in ways:
+            self.links.sent(peer, link, len(data), now)
+            self._out.append(Transmit(link, address, data))
+
+    def _send_session(self, peer: NodeId, payload: bytes, redundant: bool, now: float) -> None:
+        """On the path data takes now (redundant: on every one that is up), or while none is up, on all there are."""
+        up = [(link, address) for link, address, _ in self.links.route(peer, redundant)]
+        for link, address in up or self.links.ways(peer):
+            sealed = self.security.seal_session(peer, link, payload, now)
+            if sealed is not None:
+                self._urgent(peer, link, address, sealed, now)
+
+    def _urgent(self, peer: NodeId, link: LinkId, address: Address, data: bytes, now: float) -> None:
+        self.links.sent(peer, link, len(data), now)
+        self._out.append(Transmit(link, address, data, urgent=True))
+
+    @property
+    def malformed_fragments(self) -> int:
+        """Ring datagrams that were authentic and no fragment or frame of ours."""
+        return self._reassembler.stats.malformed + self.srp.stats.malformed
