@@ -47,6 +47,11 @@ class Marker:
     generation: int
     position: LogPosition
 
+    @property
+    def order(self) -> tuple[int, RingId, int]:
+        """The greater is the later."""
+        return self.generation, self.position.epoch, self.position.index
+
 
 @dataclass(slots=True)
 class Generation:

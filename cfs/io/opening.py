@@ -95,17 +95,13 @@ def _open_generation(root: Path, number: int, marker: Marker | None) -> tuple[Ge
                 open_file.close()
         return None, image
     here = Marker(number, image.end)
-    if marker is not None and _order(here) < _order(marker):
+    if marker is not None and here.order < marker.order:
         image.health = StoreHealth.ROLLED_BACK
         was, now = marker.position, image.end
         image.message = (
             f"the store ends at {now.epoch} index {now.index}, but this node was at {was.epoch} index {was.index}"
         )
     return Generation(number, database, log), image
-
-
-def _order(marker: Marker) -> tuple[int, object, int]:
-    return marker.generation, marker.position.epoch, marker.position.index
 
 
 def _open_database(path: Path) -> tuple[Database, Loaded]:

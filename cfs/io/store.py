@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cfs.disk import Adopt, AppendLog, Checkpoint, DiskRequest, MarkCommit, StoreImage, TruncateTail
+from cfs.disk import Adopt, AppendLog, Checkpoint, DiskRequest, MarkCommit, StoreHealth, StoreImage, TruncateTail
 from cfs.entries import StateDelta
 from cfs.io import files, generations
 from cfs.io.discarded import FOLDER, Discarded, discarded, new_id, set_aside_tail
@@ -70,6 +70,7 @@ class Store:
         self._marker: Marker | None = None
         self._damage = ""  # of the store found at start
         self._rotten = ""  # of the database in use
+        self._suspect = False  # found rolled back: the marker must not forget it before the store is whole again
         self._failed: str | None = None
         self._probe_at = 0.0
         self._mark = 0
@@ -97,6 +98,7 @@ class Store:
             raise
         self._position = image.position
         self._damage = image.message if self._generation is None else ""
+        self._suspect = image.health is StoreHealth.ROLLED_BACK
         return image
 
     def start(self, loop: asyncio.AbstractEventLoop, answers: Answers) -> None:
@@ -236,7 +238,7 @@ class Store:
         self._answers += [(request.receipt, None) for request in good]
         if any(record.kind is RecordKind.EPOCH for record in records):
             self._flush()
-            self._try_marker()
+            self._try_marker(whole=self._marker is None and records[-1].kind is RecordKind.EPOCH)
 
     def _note_mark(self, mark: MarkCommit) -> None:
         self._mark = max(self._mark, mark.index)
@@ -274,7 +276,7 @@ class Store:
         self._generation, self._position = new, request.position
         self._damage = self._rotten = ""
         self._delta, self._mark, self._mark_at = None, 0, None
-        self._write_marker()
+        self._write_marker(whole=True)
         generations.retire(self.root, number)
         return None
 
@@ -357,22 +359,23 @@ class Store:
                 self._try_marker()
         self._answers.append((request.receipt, error))
 
-    def _try_marker(self) -> None:
+    def _try_marker(self, whole: bool = False) -> None:
         """The marker follows what is on disk already, so its failure fails no request."""
         try:
             if self._failed is None:
-                self._write_marker()
+                self._write_marker(whole=whole)
         except OSError as problem:
             self._fail(problem)
 
-    def _write_marker(self, position: LogPosition | None = None) -> None:
+    def _write_marker(self, position: LogPosition | None = None, whole: bool = False) -> None:
+        """The marker says where the log ends on disk. whole: this place is known to be the newest, whatever it said."""
         if self._generation is None:
             return
         marker = Marker(self._generation.number, position or self._generation.log.synced_end)
-        if self._marker is None or (marker.generation, marker.position) != (
-            self._marker.generation,
-            self._marker.position,
-        ):
+        if self._suspect and not whole and (self._marker is None or marker.order < self._marker.order):
+            return
+        self._suspect = False
+        if self._marker is None or marker.order != self._marker.order:
             generations.write_marker(self.root, marker)
             self._marker = marker
 

@@ -224,6 +224,24 @@ def test_an_older_store_put_back_is_noticed(disk: Disk) -> None:
     assert image.tail == tuple(made)
 
 
+def test_an_older_store_stays_noticed_until_it_caught_up(disk: Disk) -> None:
+    """A clean restart, a catch-up half done, a checkpoint: still a learner; whole again: good."""
+    made = begun(disk)
+    disk.close()
+    saved = keep(disk)
+    disk.open()
+    epoch = opening(made[-1].position, RingId(8, 1, 77))
+    missing = [epoch, *records([put("g"), put("h")], epoch.position, epoch.epoch)]
+    disk.ask(append(missing))
+    disk.close()
+    put_back(disk, saved)
+    assert disk.open().health is StoreHealth.ROLLED_BACK
+    assert disk.ask(append(missing[:1]), TruncateTail(next(RECEIPTS), 5, False, "again")) == [None, None]
+    assert restart(disk).health is StoreHealth.ROLLED_BACK
+    assert disk.ask(append(missing)) == [None]
+    assert restart(disk).health is StoreHealth.OK
+
+
 def test_a_store_that_went_away_is_noticed(disk: Disk) -> None:
     """Missing, but the marker remembers: not fresh."""
     begun(disk)
@@ -262,6 +280,19 @@ def test_rot_makes_a_store_damaged_until_it_adopts(disk: Disk) -> None:
         (found,) = disk.store.discarded()
         assert found.kind == "damaged"
         assert "checksum" in found.reason
+
+
+@pytest.mark.parametrize("name", ["MARKER", "CURRENT"])
+def test_damaged_small_files(real: RealDisk, name: str) -> None:
+    """Without a sound MARKER the store may be an old one; CURRENT can be told when there is only one."""
+    made = begun(real)
+    real.close()
+    (real.root / name).write_text("rubbish\n")
+    image = real.open()
+    assert image.health is (StoreHealth.ROLLED_BACK if name == "MARKER" else StoreHealth.OK)
+    assert restart(real).health is image.health
+    assert real.ask(append([opening(made[-1].position, RingId(9, 1, 1))])) == [None]
+    assert restart(real).health is StoreHealth.OK
 
 
 def keep(disk: Disk) -> object:

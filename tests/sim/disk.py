@@ -88,6 +88,7 @@ class SimDisk:
         self._probe: float | None = None
         self._mark = 0
         self._mark_due: float | None = None
+        self._suspect = False
         self._delta: tuple[StateDelta, LogPosition, Lineage] | None = None
 
     # --- what the shell does -------------------------------------------------------------------------------------
@@ -124,6 +125,7 @@ class SimDisk:
             there = (store.number, image.end.epoch, image.end.index)
             if there[0] < number or (there[0] == number and there < (number, position.epoch, position.index)):
                 image.health = StoreHealth.ROLLED_BACK
+                self._suspect = True
                 image.message = f"the log ends at index {image.end.index}, but this node had index {position.index}"
         return image
 
@@ -339,7 +341,14 @@ class SimDisk:
         self._mark_due = None if index >= self._mark else self._mark_due
 
     def _mark_here(self, store: Generation) -> None:
-        self._marker = (store.number, store.end())
+        """The marker says where the log ends; one found ahead of the store stays until the store is there."""
+        end, marker = store.end(), self._marker
+        if self._suspect and marker is not None:
+            number, position = marker
+            if (store.number, end.epoch, end.index) < (number, position.epoch, position.index):
+                return
+        self._suspect = False
+        self._marker = (store.number, end)
 
     def _readable(self, store: Generation) -> tuple[list[LogRecord], str]:
         """The records up to the first damaged one, and what is wrong with that."""
