@@ -32,7 +32,7 @@ from clusterd.notify import Notifier
 from clusterd.reconfigure import Concluded
 from clusterd.tell import Teller
 from clusterd.views import Views
-from quorum.io.statefile import encode_state, load_state
+from quorum.io import statefile
 from quorum.votequorum import SaveState, Verdict
 from transport.core import Log
 from transport.errors import ClusterError
@@ -105,7 +105,7 @@ class Daemon:
         self._keyring = keystore.restore(self._files.key, read_if_there(options.state / "keyring"))
         remembered = Remembered(
             ring_seq=_number(read_if_there(options.state / "ringseq")),
-            quorum=load_state(options.state / "quorum", self._log),
+            quorum=statefile.load(options.state / statefile.NAME, self._log),
             store=image,
         )
         now = clock()
@@ -197,7 +197,7 @@ class Daemon:
                     lambda: self._driver.call(self.node.file_written, receipt),
                 )
             case SaveState():
-                self._writer.write(self._options.state / "quorum", encode_state(event.state))
+                self._writer.write(self._options.state / statefile.NAME, statefile.encode(event.state))
             case ConfigApplied():
                 self._on_config(event)
             case KeysChanged():

@@ -9,7 +9,6 @@ directory: after a crash there is the old state or the new one.
 
 from __future__ import annotations
 
-import os
 import re
 import zlib
 from pathlib import Path
@@ -18,6 +17,7 @@ from quorum.events import SavedState
 from quorum.options import MAX_VOTES
 from transport.core import Log
 from transport.ids import MAX_NODE_ID
+from transport.io.files import write_durably
 
 NAME = "quorum"
 _LINE = re.compile(r"(highest_expected=(\d{1,7}) newcomer=(\d{1,5})) ([0-9a-f]{8})\n")
@@ -41,18 +41,12 @@ def load(path: Path, log: Log) -> SavedState:
     return SavedState()
 
 
+def encode(state: SavedState) -> bytes:
+    """The file's content."""
+    text = f"highest_expected={state.highest_expected} newcomer={state.newcomer}"
+    return f"{text} {zlib.crc32(text.encode()):08x}\n".encode()
+
+
 def save(path: Path, state: SavedState) -> None:
     """`state` is on disk when this returns. Raises OSError: then the old state is."""
-    text = f"highest_expected={state.highest_expected} newcomer={state.newcomer}"
-    temporary = path.with_name(path.name + ".new")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(f"{text} {zlib.crc32(text.encode()):08x}\n".encode())
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    write_durably(path, encode(state))
