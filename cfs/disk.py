@@ -8,6 +8,8 @@ appends that were asked later.
 A disk that failed (full, read-only, I/O error) fails every request until it works again; `persisted(0, sentence, now)`
 tells the first failure and `persisted(0, None, now)` that it works again. Then the log on disk still ends where the
 last good answer left it: the replica appends again from there. Receipts given out are therefore > 0.
+A request may also be refused by itself (records that do not follow, a cut below a commit, no store yet) on a disk that
+works; `persisted(0, None, now)` follows a second later: ask anew from the last good answer.
 
 Only a log tail is ever dropped, never a tree: TruncateTail saves what it drops when asked, Adopt makes a new generation
 complete before it replaces the old one.

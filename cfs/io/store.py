@@ -14,6 +14,7 @@ left alone.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import queue
 import sqlite3
@@ -69,10 +70,10 @@ class Store:
         self._generation: Generation | None = None
         self._marker: Marker | None = None
         self._damage = ""  # of the store found at start
-        self._rotten = ""  # of the database in use
         self._suspect = False  # found rolled back: the marker must not forget it before the store is whole again
         self._failed: str | None = None
         self._probe_at = 0.0
+        self._refused_at: float | None = None  # when a request was last refused although the disk works
         self._mark = 0
         self._mark_at: float | None = None
         self._position = LogPosition()  # of the database
@@ -159,9 +160,10 @@ class Store:
 
     def _patience(self) -> float | None:
         due = [self._probe_at] if self._failed else []
-        if self._mark_at is not None and not self._failed:
-            due.append(self._mark_at)
-        return max(0.0, min(due) - time.monotonic()) if due else None
+        if not self._failed:
+            due += [at for at in (self._mark_at, self._refused_at) if at is not None]
+        first = min(due, default=math.inf)
+        return None if first == math.inf else max(0.0, first - time.monotonic())
 
     def _flush(self) -> None:
         if self._answers:
@@ -193,6 +195,8 @@ class Store:
                 error = self._truncate(request)
             elif (error := self._begin_checkpoint(request)) is None:
                 return
+            if error is not None:
+                self._refused_at = time.monotonic() + PROBE
         except Exception as problem:
             error = self._fail(problem)
         self._answers.append((request.receipt, error))
@@ -209,6 +213,8 @@ class Store:
                 group.append(item)
                 size += sum(len(record.body) for record in item.records)
         if self._failed is not None or self._generation is None:
+            if self._failed is None:
+                self._refused_at = time.monotonic() + PROBE
             why = self._failed or f"no store to append to: {self._damage}"
             self._answers += [(request.receipt, why) for request in group]
             return
@@ -223,6 +229,7 @@ class Store:
                 end += len(request.records)
             else:
                 self._answers.append((request.receipt, f"the records do not follow the log's end at index {end}"))
+                self._refused_at = time.monotonic() + PROBE
         if not good:
             return
         commit = max(self._mark, *(request.commit_index for request in good))
@@ -274,7 +281,7 @@ class Store:
         if old is not None:
             old.close()
         self._generation, self._position = new, request.position
-        self._damage = self._rotten = ""
+        self._damage = ""
         self._delta, self._mark, self._mark_at = None, 0, None
         self._write_marker(whole=True)
         generations.retire(self.root, number)
@@ -317,9 +324,6 @@ class Store:
         generation, delta = self._generation, self._delta
         if generation is None or delta is None:
             return f"no store to bring up to date: {self._damage}"
-        if self._rotten:
-            self._delta = None
-            return self._rotten
         if request.position.index > generation.log.end.index:
             return f"checkpoint at index {request.position.index}, the log ends at {generation.log.end.index}"
         generation.log.sync()  # the tree never gets ahead of the log
@@ -346,7 +350,9 @@ class Store:
         assert request is not None and generation is not None
         error: str | None = None
         if isinstance(problem, sqlite3.DatabaseError) and not isinstance(problem, sqlite3.OperationalError):
-            error = self._rotten = f"the database is damaged: {problem}; the log goes on, resync this node"
+            # What lies before the log is no longer safe here: this store must not count until it was resynced (S6).
+            error = self._fail(problem, "the database is damaged, restart this node to resync it: ")
+            self._probe_at = math.inf
         elif problem is not None:
             error = self._fail(problem)
         else:
@@ -387,9 +393,10 @@ class Store:
 
     # --- errors --------------------------------------------------------------------------------------------------
 
-    def _fail(self, problem: Exception) -> str:
+    def _fail(self, problem: Exception, prefix: str = "") -> str:
         """Note it, tell it once; every request fails with this sentence until a probe succeeds."""
-        self._failed = _sentence(problem)
+        self._failed = _sentence(problem, prefix)
+        self._refused_at = None  # the probe will tell
         self._probe_at = time.monotonic() + PROBE
         self._answers.append((0, self._failed))
         return self._failed
@@ -404,7 +411,11 @@ class Store:
             else:
                 self._failed = None
                 self._answers.append((0, None))
-        elif self._failed is None and self._mark_at is not None and now >= self._mark_at:
+            return
+        if self._failed is None and self._refused_at is not None and now >= self._refused_at:
+            self._refused_at = None
+            self._answers.append((0, None))
+        if self._failed is None and self._mark_at is not None and now >= self._mark_at:
             self._write_mark()
 
     def _probe(self) -> None:
@@ -420,6 +431,6 @@ class Store:
             self._generation.log.repair()
 
 
-def _sentence(problem: Exception) -> str:
+def _sentence(problem: Exception, prefix: str = "") -> str:
     text = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
-    return f"store disk: {text or type(problem).__name__}"
+    return f"store disk: {prefix}{text or type(problem).__name__}"

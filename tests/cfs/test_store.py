@@ -122,6 +122,17 @@ def test_records_that_do_not_follow_are_refused(disk: Disk) -> None:
     assert restart(disk).tail == (*made, *more[:2])
 
 
+def test_after_a_refusal_it_is_told_that_the_disk_works(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Receipt 0 without an error follows: ask anew from the last good answer (cfs/disk.py)."""
+    monkeypatch.setattr("cfs.io.store.PROBE", 0.05)
+    begun(disk)
+    disk.ask(append(records([put("g")], LogPosition(99, EPOCH, bytes(32)))))
+    if isinstance(disk, RealDisk):
+        disk.wait(lambda: (0, None) in disk.answers)
+    else:
+        assert disk.sim.poll(disk.now + 2.0) == [(0, None)]
+
+
 def test_a_checkpoint_moves_the_base(disk: Disk) -> None:
     """After it the tree is in the image, the records before it are `retained`, the rest is the tail."""
     made = begun(disk)

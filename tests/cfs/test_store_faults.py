@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -21,7 +22,7 @@ from cfs.messages import Operation
 from cfs.records import START, Lineage, LogPosition, LogRecord
 from cfs.state import State
 from tests.cfs.building import EPOCH, put, records, tree
-from tests.cfs.disks import RealDisk
+from tests.cfs.disks import RealDisk, settle
 
 RECEIPTS = count(1)
 
@@ -200,6 +201,29 @@ def test_a_failed_checkpoint_is_made_up_for(tmp_path: Path, monkeypatch: pytest.
     assert disk.ask(Checkpoint(next(RECEIPTS), state.take_delta(), made[3].position, Lineage())) == [None]
     disk.close()
     assert opened(tmp_path / "store").state == state.image()
+
+
+def test_a_database_that_rots_under_us_counts_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies before the log is not safe here: every request fails until the node was restarted and resynced (S6)."""
+    monkeypatch.setattr("cfs.io.store.PROBE", 0.05)
+    made = begun(tmp_path / "store")
+    disk = RealDisk(tmp_path / "store")
+    disk.open()
+
+    def rotten(*args: object) -> None:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    monkeypatch.setattr("cfs.io.database.Database.update", rotten)
+    state = State()
+    for record in made[:2]:
+        state.apply(Operation.decode(record.body), record.index)
+    (first,) = disk.ask(Checkpoint(next(RECEIPTS), state.take_delta(), made[1].position, Lineage()))
+    assert first is not None
+    assert "restart this node" in first
+    settle(0.2)
+    assert (0, None) not in disk.answers
+    assert disk.ask(AppendLog(next(RECEIPTS), tuple(records([put("g")], made[-1].position)))) == [first]
+    disk.close()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from random import Random
 from cfs.disk import Adopt, AppendLog, Checkpoint, DiskRequest, MarkCommit, StoreHealth, StoreImage, TruncateTail
 from cfs.entries import StateDelta, StateImage
 from cfs.records import START, Lineage, LogPosition, LogRecord, RecordKind
+from transport.core import earliest
 
 PROBE = 1.0  # a failed disk is tried again so often
 QUIESCENCE = 1.0  # a commit mark nothing else carried is on disk after so long
@@ -86,6 +87,7 @@ class SimDisk:
         self._answers: list[tuple[int, str | None]] = []
         self._failed = False
         self._probe: float | None = None
+        self._refused: float | None = None  # when (0, None) follows a request that was refused by itself
         self._mark = 0
         self._mark_due: float | None = None
         self._suspect = False
@@ -142,8 +144,7 @@ class SimDisk:
 
     def next_timeout(self) -> float | None:
         """When `poll` has something to do."""
-        due = [t for t in (self._job.done if self._job else None, self._probe, self._mark_due) if t is not None]
-        return min(due) if due else None
+        return earliest(self._job.done if self._job else None, self._probe, self._refused, self._mark_due)
 
     def poll(self, now: float) -> list[tuple[int, str | None]]:
         """Advance to `now`; the answers that came due, in order."""
@@ -157,6 +158,9 @@ class SimDisk:
             if self._probe is None:
                 self._failed = False
                 self._answers.append((0, None))
+        if self._refused is not None and now >= self._refused:
+            self._refused = None
+            self._answers.append((0, None))
         if self._mark_due is not None and now >= self._mark_due:
             self._mark_due = None
             if self._store is not None and not self._trouble() and not self._failed:
@@ -246,11 +250,14 @@ class SimDisk:
             error = error or "the disk failed and was not tried again yet"
             if not self._failed:
                 self._failed = True
+                self._refused = None
                 self._probe = now + PROBE
                 self._answers.append((0, error))
         else:
             self.fsyncs += 1
             error = self._execute(request)
+            if error is not None:
+                self._refused = now + PROBE
         self._answers.append((request.receipt, error))
 
     def _execute(self, request: DiskRequest) -> str | None:
