@@ -61,7 +61,7 @@ def run_seed(
     plan, random = draw(seed, nodes)
     report = Report(seed, len(plan.nodes))
     trace = Trace(watched, echo)
-    started = time.perf_counter()
+    started = time.process_time()
     cluster: Cluster | None = None
     try:
         cluster = Cluster(plan, random, trace)
@@ -72,7 +72,7 @@ def run_seed(
         at = cluster.clock.now if cluster is not None else 0.0
         report.failure = Violation(at, "no exception", f"{type(error).__name__}: {error}")
         report.details = traceback.format_exc()
-    report.wall = time.perf_counter() - started
+    report.wall = time.process_time() - started
     report.fingerprint = trace.fingerprint
     if cluster is not None:
         report.counts = cluster.counts()

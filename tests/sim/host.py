@@ -220,8 +220,8 @@ class Host:
     def _disk_answered(self, receipt: int, error: str | None) -> None:
         self._do(lambda node: node.disk_answered(receipt, error, self.now()))
 
-    def _file_written(self, file: Persist, error: str | None) -> None:
-        if error is None and file.receipt:
+    def _file_written(self, file: Persist) -> None:
+        if file.receipt:
             self._do(lambda node: node.file_written(file.receipt, self.now()))
 
     def _timer(self, due: float) -> None:

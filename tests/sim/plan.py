@@ -76,7 +76,7 @@ KINDS = {
     "slow-disk": 2,
     "disk-full": 2,
     "disk-broken": 1,
-    "blank": 1,
+    "blank": 2,
     "slow-node": 2,
 }
 ONCE = ("power", "blank")  # at most once in a run
@@ -92,6 +92,8 @@ def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
     votes = {node: random.choice((1, 1, 2)) if weighted else 1 for node in ids}
     links = tuple(range(random.choice((1, 2, 2, 2, 3))))
     option = random.choice(("", "", "", "", "", "wait_for_all", "auto_tie_breaker", "last_man_standing"))
+    if option == "last_man_standing":
+        votes = dict.fromkeys(ids, 1)  # it counts nodes: the configuration refuses other votes
     base = Conditions(delay=random.choice((0.0002, 0.0005, 0.001, 0.002)), jitter=random.choice((0.0001, 0.0005)))
     base.mtu = random.choice((1500, 1500, 1500, 1400, 9000))
     if random.random() < 0.3:
@@ -158,6 +160,9 @@ def draw_faults(
                 where, amount = (random.choice(light),), float(random.random() < 0.5)
             case "power":
                 where = nodes
+            case "disk-full" | "disk-broken":
+                # A shell tries a failed disk again every second; that is not what L1 is about.
+                where, until = (shuffled[0],), min(until, last - 1.2)
             case "kill" | "leave" | "pause":
                 where = tuple(sorted(shuffled[: random.choice((1, 1, 1, 2))]))
             case _:

@@ -15,6 +15,7 @@ from tests.sim.disk import SimDisk
 from transport.events import Persist
 from transport.ids import RingId
 
+RETRY = 1.0  # seconds until a small file that could not be written is tried again (transport/io/files.py)
 _ID = slice(4, 20)  # where an encoded operation has its id (cfs/messages.py)
 Answered = AppendLog | TruncateTail | Adopt | Checkpoint
 
@@ -24,14 +25,14 @@ def operation_id(record: LogRecord) -> bytes | None:
 
 
 class Storage:
-    """answer(receipt, error) hears of the store's requests, filed(file, error) of small files."""
+    """answer(receipt, error) hears of the store's requests, filed(file) of small files that are on disk."""
 
     def __init__(
         self,
         clock: Clock,
         random: Random,
         answer: Callable[[int, str | None], None],
-        filed: Callable[[Persist, str | None], None],
+        filed: Callable[[Persist], None],
     ) -> None:
         self._clock = clock
         self._random = random
@@ -59,6 +60,7 @@ class Storage:
         self._arm()
 
     def persist(self, file: Persist) -> None:
+        self._files_under_way = [other for other in self._files_under_way if other.name != file.name]
         self._files_under_way.append(file)
         delay = self._random.uniform(0.0003, 0.004) * self.slow
         self._clock.after(delay, self._file_done, self._life, file)
@@ -84,13 +86,14 @@ class Storage:
                 self._answer(receipt, error)
 
     def _file_done(self, life: int, file: Persist) -> None:
-        if life != self._life:
+        if life != self._life or file not in self._files_under_way:
+            return
+        if self.store.full or self.store.broken:
+            self._clock.after(RETRY, self._file_done, self._life, file)
             return
         self._files_under_way.remove(file)
-        error = "Input/output error" if self.store.broken else "No space left on device" if self.store.full else None
-        if error is None:
-            self.files[file.name] = file.value
-        self._filed(file, error)
+        self.files[file.name] = file.value
+        self._filed(file)
 
     # -- what is on it ---------------------------------------------------------------------------------------
 

@@ -73,7 +73,7 @@ class Answer:
 
 
 class Leases:
-    """Q4: while a component without a node says "quorate", that node does not.
+    """Q4: while a newer component without a node says "quorate", that node does not.
 
     ask(node): the answer the node would give at this very moment, None when it cannot answer (down or paused).
     """
@@ -86,12 +86,13 @@ class Leases:
     def check(self, now: float) -> None:
         """Raises Violation when two components are quorate at this moment of true time."""
         self.checks += 1
-        quorate = [(node, answer) for node in self._nodes if (answer := self._ask(node)) is not None and answer.quorate]
-        for index, (node, answer) in enumerate(quorate):
-            for other, theirs in quorate[index + 1 :]:
-                if answer.ring != theirs.ring and (other not in answer.members or node not in theirs.members):
+        asked = [(answer, node) for node in self._nodes if (answer := self._ask(node)) is not None]
+        quorate = sorted(((answer.ring, node, answer) for answer, node in asked if answer.quorate), key=lambda q: q[:2])
+        for index, (ring, node, answer) in enumerate(quorate):
+            for newer, other, theirs in quorate[index + 1 :]:
+                if newer != ring and node not in theirs.members:
                     text = (
-                        f"node {node} says quorate in ring {answer.ring} of {answer.members} "
-                        f"while node {other} says so in ring {theirs.ring} of {theirs.members}"
+                        f"node {node} says quorate in ring {ring} of {answer.members} "
+                        f"while node {other} says so in ring {newer} of {theirs.members}"
                     )
                     raise Violation(now, "Q4", text)
