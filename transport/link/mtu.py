@@ -20,7 +20,7 @@ SAFE_V4, SAFE_V6 = 1200, 1280
 _HEADERS_V4, _HEADERS_V6 = 28, 48  # IP and UDP, without options
 _MISSES = 3  # probes in a row that must be missing
 _CONFIRM_AFTER = 3  # large datagrams sent since the size was last confirmed
-_RAISE_EVERY = 60.0  # seconds between attempts to find that a path now takes more
+_LOOK_EVERY = 60.0  # seconds between looks whether a path now takes more, or less
 _COMMON = (1500, 9000)  # tried before bisecting
 
 
@@ -58,7 +58,7 @@ class PathMtu:
         "_last_good",
         "_misses",
         "_plan",
-        "_raise_at",
+        "_look_at",
         "_running",
         "_safe",
         "_tries",
@@ -83,7 +83,7 @@ class PathMtu:
         self._tries = 0
         self._misses = 0
         self._large = 0
-        self._raise_at = 0.0
+        self._look_at = 0.0
 
     @property
     def payload(self) -> int:
@@ -164,13 +164,14 @@ class PathMtu:
             self._plan.pop(0)
         if self._bad - self.size > 1:
             return (self.size + self._bad) // 2
+        if self._look_at == 0.0:  # found, to the byte; look again later, for paths change
+            self._look_at = now + _LOOK_EVERY
+        if now < self._look_at:
+            return 0
+        self._look_at = 0.0
+        self._large = _CONFIRM_AFTER + 1  # downwards too, where no data flows
         if self.size >= self._cap:
             return 0
-        if self._raise_at == 0.0:  # found, to the byte; look again later, for paths change
-            self._raise_at = now + _RAISE_EVERY
-        if now < self._raise_at:
-            return 0
-        self._raise_at = 0.0
         self._bad = self._cap + 1
         self._plan = [self._cap, self.size + 1]  # if not even that passes, nothing has changed
         return self._cap

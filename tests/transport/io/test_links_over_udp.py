@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -32,12 +33,18 @@ class Host:
     """One node: sockets and paths, joined as the endpoint joins them, without sealing."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, me: NodeId, where: dict[tuple[NodeId, LinkId], Address]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        me: NodeId,
+        where: dict[tuple[NodeId, LinkId], Address],
+        mtu_cap: int = 1500,
     ) -> None:
         self.me, self.loop = me, loop
         self.events: list[tuple[float, LinkEvent]] = []
         links = len({link for _, link in where})
-        self.links = Links(config(me, 2, links, mtu_cap=1500), where, lambda n: bytes([me] * n), clock(), SilentLog())
+        self.links = Links(
+            config(me, 2, links, mtu_cap=mtu_cap), where, lambda n: bytes([me] * n), clock(), SilentLog()
+        )
         mine = {link: address for (node, link), address in where.items() if node == me}
         self.sockets = UdpSockets(loop, mine, self.receive, self.trouble)
         self.timer: asyncio.TimerHandle | None = None
@@ -88,7 +95,8 @@ class Pair:
 
     def __init__(self, ips: Callable[[NodeId, LinkId], str]) -> None:
         self.loop = uvloop.new_event_loop()
-        where = {(n, k): (ips(n, k), 25405 + 10 * n + k) for n in (1, 2) for k in (0, 1)}
+        base = 10_000 + os.getpid() % 20_000  # two runs at a time do not meet
+        where = {(n, k): (ips(n, k), base + 10 * n + k) for n in (1, 2) for k in (0, 1)}
         self.hosts = {n: Host(self.loop, n, where) for n in (1, 2)}
 
     def until(self, holds: Callable[[], bool], seconds: float = 5.0) -> None:

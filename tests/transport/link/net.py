@@ -95,8 +95,8 @@ class Net:
                     self.pump(node)
             times = [t for n, links in self.links.items() if n not in self.paused and (t := links.next_timeout())]
             flying = [f[0] for f in self._flying if f[3] not in self.paused]
-            when = min([*times, *flying], default=end)
-            if when > end:
+            when = min([*times, *flying], default=None)
+            if when is None or when > end:
                 break
             self.now = max(self.now, when)
             self._arrive()

@@ -240,3 +240,14 @@ def test_the_budget_counts_only_paths_in_use() -> None:
     net.run(1.0)
     assert net.links[1].frame_budget() == budget_of(1372)
     assert net.told(1, MtuChange)[-1][1] == MtuChange(budget_of(1372))
+
+
+def test_a_path_without_data_is_confirmed_once_a_minute() -> None:
+    """A path in reserve that narrowed is known to have, before traffic moves there."""
+    true = 9000
+    net = Net()
+    net.mtu = lambda sender, receiver, link: true
+    net.run(5.0)
+    true = 1500
+    net.run(75.0)
+    assert mtu_of(net) == 1500
