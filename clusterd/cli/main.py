@@ -62,9 +62,9 @@ def _function(name: str) -> Callable[[Context], int]:
 
 def _about(parsed: Parsed) -> int:
     if parsed.options["version"]:
-        from clusterd.version import VERSION
+        from clusterd import __version__
 
-        print(f'{{"version": "{VERSION}"}}' if parsed.options["json"] else f"clusterctl {VERSION}")
+        print(f'{{"version": "{__version__}"}}' if parsed.options["json"] else f"clusterctl {__version__}")
         return 0
     from clusterd.cli.help import page
 

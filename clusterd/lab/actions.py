@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 from clusterd.client import Conflict, Failed, NoDaemon, UsageError
@@ -23,12 +22,10 @@ _STOP_WAIT = 10.0
 _SIGNAL_WAIT = 5.0
 
 Record = dict[str, Any]
-Daemon = Callable[[Lab, int], list[str]]
-"""The command line of a node's daemon."""
 
 
 def daemon_command(lab: Lab, ident: int) -> list[str]:
-    """clusterd itself, with this interpreter."""
+    """The command line of a node's daemon: clusterd, with this interpreter."""
     directory = lab.node_dir(ident)
     command = [sys.executable, "-m", "clusterd", "--config", lab.config(ident), "--key", f"{directory}/authkey"]
     return [*command, "--state", f"{directory}/state", "--socket", lab.socket(ident), "--node", f"n{ident}", "--lab"]
@@ -44,7 +41,6 @@ def up(
     settings: list[str],
     deadline: float,
     progress: Progress,
-    daemon: Daemon = daemon_command,
 ) -> Lab:
     """Make the lab, or find it with this very shape; start what does not run and wake what is paused.
 
@@ -60,12 +56,12 @@ def up(
         if lab is None:
             with free_base(base, nodes, links, _bases_in_use()) as free:
                 lab = _create(name, {**shape, "base": free}, directory)
-                _start(lab, lab.ids, daemon)
+                _start(lab, lab.ids)
                 waiting.answering(lab, lab.ids, deadline, progress)  # the addresses are theirs now
             return lab
         _same_shape(lab, {**shape, "base": base or lab.base}, directory)
         resume(lab, [ident for ident in lab.ids if process.look(lab.node_dir(ident)).state == "paused"])
-        _start(lab, lab.ids, daemon)
+        _start(lab, lab.ids)
     _told(lab, lab.ids, deadline, progress)
     return lab
 
@@ -110,7 +106,7 @@ def _bases_in_use() -> set[int]:
     return {lab.base for lab in labs if lab is not None}
 
 
-def start(lab: Lab, nodes: list[int], deadline: float, progress: Progress, daemon: Daemon = daemon_command) -> None:
+def start(lab: Lab, nodes: list[int], deadline: float, progress: Progress) -> None:
     """Start those that do not run, with the state they had and the cuts in force. Returns when they answer.
 
     Raises NoDaemon for a paused one, Failed, Timeout.
@@ -119,7 +115,7 @@ def start(lab: Lab, nodes: list[int], deadline: float, progress: Progress, daemo
         for ident in nodes:
             if process.look(lab.node_dir(ident)).state == "paused":
                 raise NoDaemon(f"node {ident} is paused", f"clusterctl lab resume {ident}", ident)
-        _start(lab, nodes, daemon)
+        _start(lab, nodes)
     _told(lab, nodes, deadline, progress)
 
 
@@ -131,13 +127,13 @@ def _told(lab: Lab, nodes: list[int], deadline: float, progress: Progress) -> No
             cuts.tell(lab, ident)
 
 
-def _start(lab: Lab, nodes: list[int], daemon: Daemon) -> None:
+def _start(lab: Lab, nodes: list[int]) -> None:
     for ident in nodes:
         if process.look(lab.node_dir(ident)).pid is None:
-            _spawn(lab, ident, daemon(lab, ident))
+            _spawn(lab, ident)
 
 
-def _spawn(lab: Lab, ident: int, command: list[str]) -> None:
+def _spawn(lab: Lab, ident: int) -> None:
     """Start the keeper, which starts the daemon and stays its parent."""
     import clusterd
     from clusterd.lab import keeper
@@ -149,7 +145,7 @@ def _spawn(lab: Lab, ident: int, command: list[str]) -> None:
     try:
         # The keeper outlives us, and nobody here waits for it.
         parent = subprocess.Popen(
-            [sys.executable, "-I", "-S", keeper.__file__, directory, *command],
+            [sys.executable, "-I", "-S", keeper.__file__, directory, *daemon_command(lab, ident)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

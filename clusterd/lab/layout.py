@@ -135,9 +135,22 @@ def locked(name: str) -> Iterator[None]:
     """One command at a time changes a lab; the others wait. The kernel lets go when the holder dies."""
     path = home(name) + ".lock"
     make_root()
-    with open(path, "w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    while True:
+        with open(path, "w", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not _still(path, file.fileno()):
+                continue  # `lab down` removed it while we waited: nobody else will wait for this one
+            yield
+            if not os.path.lexists(home(name)):
+                os.unlink(path)
+            return
+
+
+def _still(path: str, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def write_json(path: str, value: object) -> None:
