@@ -66,7 +66,7 @@ class NodeBackend:
         self._driver = driver
         self._views = views
         self._host = host
-        self._proposals = Proposals(loop, lambda operation: driver.call(node.propose, operation))
+        self._proposals = Proposals(loop, node.me, lambda operation: driver.call(node.propose, operation))
         self._barriers: dict[int, asyncio.Future[None]] = {}
         self._next_barrier = 1
         self._changes: dict[bytes, asyncio.Future[Concluded]] = {}

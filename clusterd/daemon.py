@@ -101,7 +101,7 @@ class Daemon:
         self._store = Store(options.state / "store")
         image = self._store.open()
         if image.message:
-            self._log.warning(f"store: {image.message}")
+            (self._log.info if image.fresh else self._log.warning)(f"store: {image.message}")
         self._keyring = keystore.restore(self._files.key, read_if_there(options.state / "keyring"))
         remembered = Remembered(
             ring_seq=_number(read_if_there(options.state / "ringseq")),

@@ -16,15 +16,17 @@ from cfs.messages import Kind, Operation, Result
 from cfs.refusals import refusal
 from cfs.status import Outcome
 from transport.errors import BadArgument, OutcomeUnknown
+from transport.ids import NodeId
 
 _WINDOW = 8  # chunks of one upload under way at once
 
 
 class Proposals:
-    """propose: hands an operation to the node; raises Refused when it was not taken."""
+    """writer: this node. propose: hands an operation to the node; raises Refused when it was not taken."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, propose: Callable[[Operation], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, writer: NodeId, propose: Callable[[Operation], None]) -> None:
         self._loop = loop
+        self._writer = writer
         self._propose = propose
         self._waiting: dict[bytes, list[asyncio.Future[Outcome]]] = {}
 
@@ -36,7 +38,7 @@ class Proposals:
 
     async def run(self, operation: Operation) -> Outcome:
         """Propose and wait. Raises what the operation was refused with, or OutcomeUnknown."""
-        operation.time = time.time_ns()
+        operation.writer, operation.time = self._writer, time.time_ns()
         future: asyncio.Future[Outcome] = self._loop.create_future()
         waiting = self._waiting.setdefault(operation.id, [])
         waiting.append(future)

@@ -1,4 +1,4 @@
-"""What happens, told once: a log line, an event for subscribers, a status line for systemd."""
+"""What happens, told once: an event for subscribers, a status line for systemd, a log line where no core wrote one."""
 
 from __future__ import annotations
 
@@ -30,8 +30,11 @@ class Teller:
         self._store: tuple[str, bool, str] | None = None
 
     def say(self, kind: Any, message: str, data: dict[str, object], warn: bool = False) -> None:
-        """One thing that happened. kind: membership, quorum, link, store or config."""
+        """Log and push one thing that happened. kind: membership, quorum, link, store or config."""
         (self._log.warning if warn else self._log.info)(f"{kind}: {message}")
+        self._tell(kind, message, data)
+
+    def _tell(self, kind: Any, message: str, data: dict[str, object]) -> None:
         self._push({"time": time.time(), "node_id": self._node.me, "type": kind, "message": message, "data": data})
 
     def membership(self, change: ConfigurationChange) -> None:
@@ -47,14 +50,14 @@ class Teller:
             "joined": list(change.joined),
             "left": list(change.left),
         }
-        self.say("membership", "; ".join(parts), data)
+        self._tell("membership", "; ".join(parts), data)
 
     def verdict(self, verdict: Verdict) -> None:
         changed, self._quorate = self._quorate != verdict.quorate, verdict.quorate
         word = "quorate" if verdict.quorate else "not quorate"
         data: dict[str, object] = {"quorate": verdict.quorate, "ring_id": str(verdict.ring_id)}
         if changed:
-            self.say("quorum", f"{word}: {verdict.reason}", data, warn=not verdict.quorate)
+            self._tell("quorum", f"{word}: {verdict.reason}", data)
         self._tell_manager(f"{word}, {len(verdict.members)} of {len(self._node.changes.config.votes)} nodes present")
 
     def path(self, change: PathChange) -> None:
@@ -62,7 +65,7 @@ class Teller:
         state = "up" if change.up else "down"
         message = f"link {change.link} to {name} is {state}" + (f": {change.reason}" if change.reason else "")
         data: dict[str, object] = {"peer": change.peer, "link": change.link, "up": change.up}
-        self.say("link", message, data, warn=not change.up)
+        self._tell("link", message, data)
 
     def store(self, event: Changed | Replaced) -> None:
         """Changes are for `fs watch`; only a tree that was replaced is news here."""
