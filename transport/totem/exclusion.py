@@ -24,13 +24,17 @@ class Echoes:
     def __init__(self, nodes: Iterable[NodeId], me: NodeId, now: float) -> None:
         self._last: dict[NodeId, tuple[float, int | None]] = {node: (now, None) for node in nodes if node != me}
 
-    def note(self, node: NodeId, incarnation: int, now: float) -> None:
-        self._last[node] = (now, incarnation)
+    def note(self, node: NodeId, incarnation: int, at: float) -> None:
+        """`node` in this incarnation was echoed at that time; earlier than known changes nothing."""
+        last = self._last.get(node)
+        if last is None or last[1] != incarnation or at > last[0]:
+            self._last[node] = (at, incarnation)
 
-    def note_ring(self, incarnations: Mapping[NodeId, int], me: NodeId, now: float) -> None:
+    def note_ring(self, incarnations: Mapping[NodeId, int], me: NodeId, at: float) -> None:
+        """A token, or commit token, of a ring of these was passed on."""
         for node, incarnation in incarnations.items():
             if node != me:
-                self._last[node] = (now, incarnation)
+                self.note(node, incarnation, at)
 
     def forget(self, node: NodeId) -> None:
         self._last.pop(node, None)

@@ -65,11 +65,11 @@ class Gather:
         "_ctx",
         "_interval",
         "_views",
-        "_waiting",
         "base",
         "changed_at",
         "clique",
         "held",
+        "held_until",
         "join_at",
         "reason",
         "retry_at",
@@ -88,9 +88,9 @@ class Gather:
         self.changed_at = now
         self.join_at = now
         self.held: CommitToken | None = None  # acceptable but for the wait to exclude somebody, or for the disk
+        self.held_until = now
         self.retry_at: float | None = None  # when what consensus waits for may be over
         self._interval = ctx.config.join
-        self._waiting = False
 
     def choose(self, now: float) -> bool:
         """Compute our clique; True if it changed."""

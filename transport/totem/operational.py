@@ -109,22 +109,23 @@ class Operational:
 
     # The token
 
-    def work(self, now: float) -> bool:
-        """Do what the token we hold, or lack, asks for. True if the token was passed on."""
+    def work(self, now: float) -> None:
+        """Do what the token we hold, or lack, asks for."""
         ring = self.ring
         if ring.arrived is not None:
-            return self._visit(now)
+            self._visit(now)
+            return
         if ring.held is not None:
-            return self.at_rest(now)
+            self._at_rest(now)
+            return
         if self._ctx.backlog and self._want_at is None:
             self._want_at = max(now, self._due())
         if self._want_at is not None and now >= self._want_at:
             self._want(now)
         if self._report_at is not None and now >= self._report_at:
             self._report(now)
-        return False
 
-    def _visit(self, now: float) -> bool:
+    def _visit(self, now: float) -> None:
         ring = self.ring
         token = ring.arrived
         assert token is not None
@@ -137,9 +138,9 @@ class Operational:
         ring.begin(now)
         if sent_at is not None and now - self._beat_at >= BEAT_SPACING:
             self._beat(sent_at, now)
-        return self.visit(alone, now)
+        self.visit(alone, now)
 
-    def visit(self, alone: bool, now: float) -> bool:
+    def visit(self, alone: bool, now: float) -> None:
         """The part of a visit after begin(). alone: nobody else has sent since our last visit."""
         ring, backlog = self.ring, self._ctx.backlog
         token = ring.held
@@ -151,9 +152,10 @@ class Operational:
         self._tell_claims()
         if not ring.others:
             self._single()
-            return False
+            return
         if not (alone and self._may_rest(token)):
-            return self._forward(now)
+            self._forward(now)
+            return
         ring.flush()
         told = (token.seq, ring.arus, ring.claims)
         if told != self._told:
@@ -165,7 +167,6 @@ class Operational:
         self._rest_latest = now + ring.config.hold
         self._rest_until = now + min(self._quiet, ring.config.hold)
         self._ctx.stats.rests += 1
-        return False
 
     def _may_rest(self, token: Token) -> bool:
         ring = self.ring
@@ -186,7 +187,7 @@ class Operational:
         ring = self.ring
         return ring.stable < token.seq or any(claim is not None and claim < ring.head for claim in ring.claims)
 
-    def at_rest(self, now: float) -> bool:
+    def _at_rest(self, now: float) -> None:
         """The token rests here: send what is new at once, and see whether the rest is over."""
         ring, backlog = self.ring, self._ctx.backlog
         token = ring.held
@@ -196,15 +197,15 @@ class Operational:
             ring.note_own()
             if not ring.others:
                 self._single()
-                return False
+                return
             ring.flush()
             self._quiet = QUIET
             self._rest_until = min(now + QUIET, self._rest_latest)
             if backlog or 2 * ring.visit_bytes >= ring.config.window_bytes:
-                return self._forward(now)
+                self._forward(now)
+                return
         if ring.others and (now >= self._rest_until or self._wanted(token)):
-            return self._forward(now)
-        return False
+            self._forward(now)
 
     def _single(self) -> None:
         """A ring of one: nobody to tell, nobody to wait for."""
@@ -213,12 +214,11 @@ class Operational:
         ring.visit_bytes = 0
         ring.note_own()
 
-    def _forward(self, now: float) -> bool:
+    def _forward(self, now: float) -> None:
         ring = self.ring
         ring.forward(self._ctx.backlog.waiting, now)
         self._told = (ring.seq, ring.arus[:], ring.claims[:])
         self._watch_lag(now)
-        return True
 
     def _hurry(self, now: float) -> None:
         """Something changed that others should hear of soon."""
@@ -293,9 +293,11 @@ class Operational:
             names = ", ".join(f"n{node} by {lag} messages" for node, lag in sorted(behind.items()))
             self._ctx.log.warning(f"operational: behind on ring {ring.ring_id}: {names}; the others wait for it")
 
-    def next_timeout(self) -> float | None:
+    def next_timeout(self, now: float) -> float | None:
         """The rest's end, the next want, the next report; None if none is due."""
+        if not self.ring.others:
+            return now if self._ctx.backlog else None
         if self.ring.held is not None:
-            return self._rest_until if self.ring.others else None
+            return self._rest_until
         times = [at for at in (self._want_at, self._report_at) if at is not None]
         return min(times) if times else None

@@ -18,8 +18,9 @@ from collections import deque
 from transport.errors import WireError
 from transport.events import ConfigurationChange, Delivery
 from transport.ids import NodeId
+from transport.totem.commit import Commit
 from transport.totem.context import Context, Installed
-from transport.totem.joins import CommitToken, Entry
+from transport.totem.joins import Entry
 from transport.totem.messages import ENCAPSULATED, MCAST_HEAD, SAFE, mcast_head, mcast_sender
 from transport.totem.ring import Ring
 
@@ -28,6 +29,7 @@ class Recovery:
     """One attempt, from the full commit token to the installed ring or the next gather."""
 
     __slots__ = (
+        "_commit",
         "_ctx",
         "_done",
         "_old",
@@ -36,6 +38,7 @@ class Recovery:
         "_seen",
         "commit_resend_at",
         "entries",
+        "incarnations",
         "old_high",
         "old_stable",
         "ring",
@@ -43,12 +46,16 @@ class Recovery:
         "waiting",
     )
 
-    def __init__(self, ctx: Context, old: Installed | None, commit: CommitToken, now: float) -> None:
+    def __init__(self, ctx: Context, old: Installed | None, commit: Commit, now: float) -> None:
+        """old: the last installed ring. commit: the phase before, its token with all entries."""
         self._ctx = ctx
         self._old = old
-        self.entries = commit.entries
+        self._commit = commit
+        self.entries = commit.token.entries
+        self.incarnations = commit.incarnations
         self.ring = Ring(ctx.me, commit.ring_id, commit.members, ctx.config, ctx.frame_budget, ctx.out, ctx.stats, now)
-        self.commit_resend_at: float | None = None
+        # The commit token's second round goes on until there is a sign that the successor has it.
+        self.commit_resend_at: float | None = commit.resend_at
         self.transitional: tuple[NodeId, ...] = (ctx.me,)
         self.old_high = self.old_stable = 0
         self._queue: deque[int] = deque()
@@ -75,6 +82,15 @@ class Recovery:
                 self._queue.extend(range(low + 1, top + 1))
             self._queue.extend(seq for seq in range(top + 1, self.old_high + 1) if window.get(seq) is not None)
         self.waiting = sum(len(window.get(seq) or b"") + MCAST_HEAD for seq in self._queue)
+
+    def passed_on(self) -> None:
+        """Something of the new ring came in: the commit token needs no resending."""
+        self.commit_resend_at = None
+
+    def resend_commit(self, now: float) -> None:
+        if self.commit_resend_at is not None and now >= self.commit_resend_at:
+            self._commit.resend(now)
+            self.commit_resend_at = self._commit.resend_at
 
     def next_body(self, room: int) -> tuple[int, bytes] | None:
         """The next old message to carry. It may exceed `room` by a head: the link layer cuts it."""

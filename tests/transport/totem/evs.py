@@ -51,7 +51,7 @@ class Stay:
         return self.regular + self.rest
 
 
-class Violation(AssertionError):
+class Violation(AssertionError):  # noqa: N818  the field's word
     """A promise was broken; the text names it."""
 
 

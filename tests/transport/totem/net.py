@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.transport.totem.evs import Crash, Trace
 from transport.config import TotemConfig
 from transport.errors import QueueFull
 from transport.events import Beat, ConfigurationChange, Delivery, Persist, Progress
 from transport.ids import NO_RING, NodeId, RingId
 from transport.totem.srp import Srp
-from tests.transport.totem.evs import Crash, Trace
 
 PING = 0.100
 PING_TIMEOUT = 0.300
@@ -310,8 +310,12 @@ class Net:
             return
         if node.paused_until is None:
             for peer in node.paths:
-                sent_at = self.now
-                self.transmit(node.id, peer, "ping", lambda peer=peer: self._deliver(peer, "ping", node.id, sent_at))
+                self.transmit(
+                    node.id,
+                    peer,
+                    "ping",
+                    lambda peer=peer, sent_at=self.now: self._deliver(peer, "ping", node.id, sent_at),
+                )
                 path = node.paths[peer]
                 if self.now - path.heard > PING_TIMEOUT and path.pongs:
                     path.pongs = 0

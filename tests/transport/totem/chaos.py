@@ -1,0 +1,145 @@
+"""A seeded run of a few nodes under faults, judged by the checker.
+
+python -m tests.transport.totem.chaos --runs 200
+python -m tests.transport.totem.chaos --seed 17        one run, with its log
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+import traceback
+from collections import Counter
+
+from tests.transport.totem.evs import check
+from tests.transport.totem.net import Net
+
+
+def run(seed: int, nodes: int | None = None, seconds: float = 12.0) -> tuple[Net, Counter[str]]:
+    """One run: faults and traffic for `seconds`, then all is healed and must come to rest. Raises on a violation."""
+    rng = random.Random(seed * 7919 + 1)
+    n = nodes or rng.choice([2, 3, 3, 3, 4, 5, 5, 7])
+    spread = rng.choice([0.0001, 0.0005, 0.003, 0.02])
+    net = Net(
+        n,
+        seed,
+        delay=(0.0001, 0.0001 + spread),
+        loss=rng.choice([0.0, 0.0, 0.01, 0.05, 0.15]),
+        duplicate=rng.choice([0.0, 0.05]),
+        votes={node: rng.choice([1, 1, 1, 2, 0]) for node in range(1, n + 1)},
+    )
+    faults: Counter[str] = Counter()
+    net.start(rng.sample(net.ids, rng.randint(1, n)))
+    end = net.now + seconds
+    rate = rng.choice([0.005, 0.02, 0.1])
+    safe_share = rng.choice([0.0, 0.3, 1.0])
+
+    def traffic() -> None:
+        if net.now >= end:
+            return
+        alive = [node.id for node in net.alive() if node.paused_until is None]
+        if alive:
+            for _ in range(rng.choice([1, 1, 1, 5, 40])):
+                net.send(rng.choice(alive), rng.choice([10, 10, 200, 1400, 6000, 40000]), rng.random() < safe_share)
+        net.at(net.now + rate * rng.expovariate(1.0), traffic)
+
+    def fault() -> None:
+        if net.now >= end:
+            return
+        alive = [node.id for node in net.alive()]
+        dead = [node for node in net.ids if node not in alive]
+        kinds = ["partition", "heal", "cut", "oneway", "pause", "crash", "boot", "boot", "restart", "leave"]
+        kind = rng.choice(kinds)
+        if kind == "partition":
+            net.partition(*_groups(rng, net.ids))
+        elif kind == "heal":
+            net.heal()
+        elif kind in ("cut", "oneway") and n > 1:
+            a, b = rng.sample(net.ids, 2)
+            net.cut(a, b, both=kind == "cut")
+        elif kind == "pause" and alive:
+            net.pause(rng.choice(alive), rng.choice([0.1, 0.4, 0.8, 2.0]))
+        elif kind == "crash" and len(alive) > 1:
+            net.crash(rng.choice(alive))
+        elif kind == "boot" and dead:
+            net.boot(rng.choice(dead))
+        elif kind == "restart" and alive:
+            node = rng.choice(alive)
+            net.crash(node)
+            net.boot(node)
+        elif kind == "leave" and len(alive) > 1:
+            node = rng.choice(alive)
+            if net.nodes[node].paused_until is None:
+                net.leave(node)
+        faults[kind] += 1
+        net.at(net.now + rng.choice([0.002, 0.05, 0.3, 1.0, 2.0]) * rng.random(), fault)
+
+    net.at(net.now + 0.5, traffic)
+    net.at(net.now + rng.random(), fault)
+    net.run(seconds)
+    net.heal()
+    net.loss = min(net.loss, 0.05)
+    for node in net.ids:
+        if not net.nodes.get(node) or not net.nodes[node].alive:
+            net.boot(node)
+    faults["slowest"] = int(1000 * net.until(lambda: net.formed(net.ids), 10.0))
+    net.until(net.quiet, 8.0)
+    gathers = sum(node.srp.stats.gathers for node in net.nodes.values())
+    net.run(1.0)
+    if net.loss == 0 and sum(node.srp.stats.gathers for node in net.nodes.values()) != gathers:
+        raise AssertionError("a ring of all, with nothing wrong, was given up")
+    faults["deliveries"] = check(net.traces)
+    for trace_node in net.nodes.values():
+        stats = trace_node.srp.stats
+        faults["gathers"] += stats.gathers
+        faults["recoveries with messages"] += stats.recoveries_with_messages
+        faults["merges"] += stats.merges
+        faults["tokens lost"] += stats.tokens_lost
+        faults["waits to exclude"] += stats.waits_to_exclude
+        faults["accelerated"] += stats.accelerated
+        faults["rests"] += stats.rests
+        faults["malformed"] += stats.malformed + stats.partial_dropped
+    return net, faults
+
+
+def _groups(rng: random.Random, ids: list[int]) -> list[list[int]]:
+    groups: list[list[int]] = [[] for _ in range(rng.choice([2, 2, 3]))]
+    for node in ids:
+        rng.choice(groups).append(node)
+    return groups
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=None, help="run this one only, and print its log")
+    parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--nodes", type=int, default=None)
+    arguments = parser.parse_args()
+    seeds = [arguments.seed] if arguments.seed is not None else range(arguments.first, arguments.first + arguments.runs)
+    totals: Counter[str] = Counter()
+    failed = []
+    slowest = 0
+    start = time.monotonic()
+    for seed in seeds:
+        try:
+            net, faults = run(seed, arguments.nodes)
+            slowest = max(slowest, faults.pop("slowest"))
+            totals += faults
+            if arguments.seed is not None:
+                print(net.tail(400))
+        except Exception as error:
+            failed.append(seed)
+            print(f"seed {seed} failed: {type(error).__name__}: {str(error)[: 6000 if arguments.seed else 200]}")
+            if arguments.seed is not None:
+                traceback.print_exc()
+    print(
+        f"{len(list(seeds))} runs in {time.monotonic() - start:.0f} s, failed: {failed}; formed after {slowest} ms at most; {dict(totals)}"
+    )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
