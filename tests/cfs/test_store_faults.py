@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -264,3 +265,52 @@ def test_a_full_file_system(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -
     assert disk.ask(AppendLog(next(RECEIPTS), tuple(more))) == [None]
     disk.close()
     assert opened(small_disk / "store").tail == (*kept, *more)
+
+
+_WRITER = """
+import sys, threading
+from itertools import count
+from pathlib import Path
+from cfs.disk import Adopt, AppendLog
+from cfs.entries import StateImage
+from cfs.io.store import Store
+from cfs.records import START, Lineage, LogRecord, RecordKind
+from transport.ids import RingId
+
+told = threading.Semaphore(0)
+
+def answered(answers):
+    for receipt, error in answers:
+        assert error is None, error
+        print(receipt, flush=True)
+        told.release()
+
+store = Store(Path(sys.argv[1]))
+store.open()
+store.start_with(answered)
+store.submit(Adopt(1, StateImage(), START, Lineage()))
+told.acquire()
+end = START
+for receipt in count(2):
+    record = LogRecord.after(end, RingId(1, 1, 1), RecordKind.OPERATION, bytes(500))
+    end = record.position
+    store.submit(AppendLog(receipt, (record,)))
+    if receipt > 20:
+        told.acquire()
+"""
+
+
+def test_sigkill_loses_nothing_that_was_answered(tmp_path: Path) -> None:
+    """A real process killed in the middle of appending: every answered record is there (S1)."""
+    arguments = [sys.executable, "-c", _WRITER, str(tmp_path / "store")]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
+        assert process.stdout is not None
+        last = 0
+        for line in process.stdout:
+            last = int(line)
+            if last == 120:
+                process.kill()
+        process.wait()
+    image = opened(tmp_path / "store")
+    assert image.health is StoreHealth.OK
+    assert image.end.index >= last - 1 >= 119
