@@ -31,7 +31,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One run. votes: node -> votes.  rate: operations per second of all clients.  skew: each clock's rate."""
+    """One run. votes: node -> votes.  rate: operations per second of all clients.  skew: each clock's offset and rate.
+
+    wake_delay: seconds from a datagram's arrival to the process that reads it, with all that came meanwhile.
+    """
 
     seed: int
     nodes: tuple[NodeId, ...]
@@ -43,7 +46,7 @@ class Plan:
     keys: int
     value_bytes: int
     conditions: Conditions
-    cost: float
+    wake_delay: float
     skew: dict[NodeId, tuple[float, float]] = field(hash=False)
     faults: tuple[Fault, ...]
     faults_end: float
@@ -111,7 +114,7 @@ def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
         keys=random.choice((4, 8, 16)),
         value_bytes=random.choice((16, 100, 1000, 6000)),
         conditions=base,
-        cost=random.choice((10e-6, 30e-6)),
+        wake_delay=random.choice((50e-6, 100e-6, 200e-6)),
         skew={node: (random.uniform(0.0, 1000.0), random.uniform(0.995, 1.005)) for node in ids},
         faults=faults,
         faults_end=last,
