@@ -7,6 +7,7 @@ a subscriber does), then the one timer is armed anew.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
@@ -127,7 +128,8 @@ class Driver(Generic[_Event]):
                 return
             self._timer.cancel()
         self._armed_for = due
-        self._timer = self._loop.call_later(max(0.0, due - clock()), self._fire)
+        # libuv counts in whole milliseconds: rounded down, the timer would fire early and again until it is due.
+        self._timer = self._loop.call_later(math.ceil(max(0.0, due - clock()) * 1000) / 1000, self._fire)
 
     def _fire(self) -> None:
         self._timer = None
