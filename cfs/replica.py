@@ -23,7 +23,7 @@ from cfs.log import NO_MARK, Log, Mark
 from cfs.messages import Operation
 from cfs.primary import Primary
 from cfs.proposals import Barriers, Pending, Proposals
-from cfs.records import START, EpochKind, Lineage, LogPosition, LogRecord, RecordKind
+from cfs.records import START, EpochKind, EpochRecord, Lineage, LogPosition, LogRecord, RecordKind
 from cfs.state import State
 from cfs.status import (
     BarrierDone,
@@ -262,6 +262,12 @@ class Replica:
         """The highest ring seq in the store: the next ring's has to be greater."""
         return self.log.end.epoch.seq
 
+    @property
+    def primary_members(self) -> tuple[NodeId, ...]:
+        """Who had the state on disk when the primary of this configuration opened; empty while none is open here."""
+        primary = self._primary
+        return tuple(sorted(primary.ready)) if self._whole and primary.opened else ()
+
     def readable(self) -> bool:
         """May local reads be answered, from `state`?"""
         return not self.unreadable()
@@ -463,6 +469,9 @@ class Replica:
             say(f"store: no primary on ring {primary.ring}: {choice.reason}")
             return
         trusted = self._health is Health.GOOD and (self.me in choice.good)
+        if self._health is Health.GOOD and self.me not in choice.good:
+            self._health, self._trouble = Health.LOST, "others know of writes it once had on disk"
+            self._say.error("store: older than it was: the disk was rolled back; resyncing")
         if choice.genesis:
             self._kept = transfer.Kept()
         elif trusted and self.log.end == choice.base:
@@ -501,7 +510,9 @@ class Replica:
         self._asked = True
         self._asks += 1
         if choice.genesis:
-            self._adopt(State(), Log(START, Lineage((), choice.data_set)), 0, False, "first start of the cluster")
+            first = EpochRecord(primary.ring, NO_RING, 0, choice.data_set.version, choice.kind, 0, ())
+            log = Log(START, Lineage((first,), choice.data_set))
+            self._adopt(State(), log, 0, False, "first start of the cluster")
             return
         sums = b"".join(self.state.buckets())
         self._need = wire.Need(primary.attempt, self.log.end, self.state.index, self._take_all, self.log.tail(), sums)
@@ -602,7 +613,8 @@ class Replica:
             aside = any(record.kind is RecordKind.OPERATION for record in dropped)
             self._journal.truncate(fork, aside, f"not in the history the other nodes went on with (from {fork + 1})")
         self.log.extend(received.records)
-        self._health = Health.GOOD
+        if self._health is not Health.GOOD:
+            self._health, self._trouble, self._unresolved = Health.GOOD, "", self.log.end.index
         self._finish_transfer()
 
     def _finish_transfer(self) -> None:

@@ -25,6 +25,7 @@ from clusterd.build import Remembered, build
 from clusterd.changes import ConfigApplied, KeysChanged, Loaded, Removed
 from clusterd.config.schema import ClusterConfig, Who, load
 from clusterd.control.credentials import Authority
+from clusterd.control.errors import ConfigRefused
 from clusterd.control.server import ControlServer
 from clusterd.control.shapes import Cut
 from clusterd.node import NodeEvent
@@ -278,9 +279,11 @@ class Daemon:
         self._notify.reloading(time.monotonic_ns() // 1000)
         try:
             done = await self.backend.reload()
-        except ClusterError as error:
-            for line in str(error).splitlines():
+        except ConfigRefused as error:
+            for line in error.problems or (str(error),):
                 self._log.error(f"configuration not changed: {line}")
+        except ClusterError as error:
+            self._log.error(f"configuration not changed: {error}")
         else:
             self._log.info(f"configuration version {done['config_version']} is in force")
         self._notify.ready(self._teller.status)

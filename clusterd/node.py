@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from cfs.messages import Operation
 from cfs.replica import Replica
-from cfs.status import Claim
+from cfs.status import Claim, StatusChanged
 from cfs.status import Event as StoreEvent
 from cfs.status import Multicast as StoreMulticast
 from clusterd.changes import DROP_OLD_KEY, Changes, ConfigApplied, KeysChanged, Removed
@@ -294,16 +294,29 @@ class Node:
                 self._send(QUORUM, event.payload)
                 continue
             if isinstance(event, Verdict):
-                self.reconfigure.was_quorate = event.quorate
-                self.replica.set_quorate(event.quorate, now)
+                self._on_verdict(event, now)
             self._events.append(event)
         return moved
+
+    def _on_verdict(self, verdict: Verdict, now: float) -> None:
+        self.reconfigure.was_quorate = verdict.quorate
+        self.replica.set_quorate(verdict.quorate, now)
+        options = self.changes.config.quorum
+        lowers = options.last_man_standing or options.allow_downscale
+        if lowers and verdict.quorate and verdict.expected < sum(self.changes.config.votes.values()):
+            # Votequorum let the absent go; the store's data set follows, by a log entry, one node at a time.
+            self.replica.lower_data_set(frozenset(verdict.members), now)
 
     def _on_store(self, event: StoreEvent) -> None:
         if isinstance(event, StoreMulticast):
             self._send(STORE, event.payload, event.safe)
         elif isinstance(event, Claim):
             self.endpoint.srp.set_progress(event.value)
+        elif isinstance(event, StatusChanged):
+            primary = self.replica.primary_members
+            if primary:
+                self.endpoint.srp.set_primary(primary)  # whom a choice of cliques should favour
+            self._events.append(event)
         else:
             self._events.append(event)
 
@@ -399,13 +412,16 @@ class Node:
                 self._events.append(Removed(initiator))
                 return
             loaded, difference = taken
-            for gone in sorted(self.endpoint.security.peers() - loaded.config.transport.nodes.keys()):
-                self.endpoint.security.remove(gone, self.changes.date(), initiator, now)
+            gone = sorted(self.endpoint.security.peers() - loaded.config.transport.nodes.keys())
+            for node in gone:
+                self.endpoint.security.remove(node, self.changes.date(), initiator, now)
             self.reconfigure.version, self.reconfigure.text = loaded.config.config_version, loaded.config.text
             self.endpoint.reconfigure(loaded.config.transport, loaded.resolve, now)
             self.votequorum.reconfigure(loaded.config.quorum, now)
             self.replica.set_nodes(loaded.config.votes, now)
             self._events.append(ConfigApplied(loaded.config, difference, initiator))
+            if gone and change.initiator == self.me:
+                self.rotate_key(now)  # last of all: a key that who was removed never saw (DESIGN 6)
         except ClusterError as error:
             self._log.error(f"a change agreed by all members cannot be taken here: {error}")
 
