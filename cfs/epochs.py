@@ -67,7 +67,13 @@ def choose(ring: RingId, members: tuple[NodeId, ...], reports: dict[NodeId, Repo
         if made.leader is not None or not _some_good(reports):
             return made
     good = {node: report for node, report in reports.items() if report.health is Health.GOOD}
-    clusters = {report.cluster for report in good.values() if report.cluster != NO_RING}
+    if not good:
+        return Choice(reason=f"no store of nodes {names(members)} can be relied on")
+    clusters = {report.cluster for report in good.values() if report.end != START}
+    if not clusters:
+        clusters = {max(report.cluster for report in good.values())}
+    for node in [node for node, report in good.items() if report.end == START and report.cluster not in clusters]:
+        del good[node]  # the first start was begun twice: this store is of the one that came to nothing
     if len(clusters) > 1:
         text = "stores of different clusters meet here: " + names(good)
         return Choice(reason=text, alarm=True)

@@ -145,7 +145,10 @@ class Log:
 
     @property
     def cluster(self) -> RingId:
-        """The first epoch ever, which names this history; NO_RING while there is none."""
+        """The ring on which the empty tree was made, which names this history; NO_RING while there is none.
+
+        It stands in the chain as an epoch with first index 0 and no record.
+        """
         return self._epochs[0].ring_id if self._epochs else NO_RING
 
     def epoch_at(self, index: int) -> RingId:

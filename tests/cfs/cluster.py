@@ -93,6 +93,7 @@ class Cluster:
         strict: bool = True,
         settings: StoreSettings | None = None,
         latency: tuple[float, float] = (0.0003, 0.004),
+        delay: tuple[float, float] = (0.0001, 0.003),
         start: bool = True,
         log: Any = None,
     ) -> None:
@@ -102,6 +103,7 @@ class Cluster:
         self.votes = dict.fromkeys(range(1, votes + 1), 1) if isinstance(votes, int) else dict(votes)
         self.quorate = quorate or (lambda part: 2 * sum(self.votes.get(n, 0) for n in part) > sum(self.votes.values()))
         self.settings = settings or StoreSettings()
+        self.delay = delay
         self.nodes = {n: Node(n, SimDisk(self.random, latency)) for n in self.votes}
         self.parts: list[frozenset[int]] = [frozenset(self.votes)]
         self.seq = 0
@@ -320,7 +322,7 @@ class Cluster:
             self.count("messages")
             for n in ring.members:
                 if n != node.id:
-                    self.after(0.0001, 0.003, lambda n=n, m=message: self._arrive(n, ring, m))
+                    self.after(*self.delay, lambda n=n, m=message: self._arrive(n, ring, m))
         self._advance(node)
 
     def _arrive(self, n: int, ring: Ring, message: Sent) -> None:
@@ -580,10 +582,13 @@ class Cluster:
 
     def _check_order(self, acked: list[tuple[int, Attempt]]) -> None:
         """Linearizable: an operation that began after another was acknowledged stands behind it in the log."""
+        began: dict[bytes, float] = {}
+        for attempt in self.history:  # a retry under the same id is the same operation
+            began.setdefault(attempt.operation.id, attempt.began)
         acked.sort(key=lambda one: one[0])
         latest = 0.0
         for _, attempt in acked:
             assert attempt.ended is not None
             if attempt.ended < latest:
                 raise Broken(f"out of order: {attempt}")
-            latest = max(latest, attempt.began)
+            latest = max(latest, began[attempt.operation.id])

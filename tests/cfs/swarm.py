@@ -27,12 +27,17 @@ class Swarm:
         size = self.random.choice([1, 2, 3, 3, 3, 4, 5, 5] if profile != "narrow" else [2, 2, 3, 4, 4, 5])
         if profile in ("disks", "members"):
             size = max(3, size)
-        latency = self.random.choice([(0.0003, 0.004), (0.001, 0.02), (0.0, 0.0005)])
+        latency = self.random.choice([(0.0003, 0.004), (0.001, 0.02), (0.0, 0.0005), (0.0, 0.15)])
+        delay = self.random.choice([(0.0001, 0.003), (0.0001, 0.003), (0.0, 0.03)])
+        self.fault_rate = self.random.choice([0.03, 0.08, 0.2])
+        self.burst = self.random.choice([1, 1, 3])
         votes = {n: 1 for n in range(1, size + 1)}
         if self.random.random() < 0.2:
             votes[self.random.randint(1, size)] = 2
         self.forced: set[frozenset[int]] = set()
-        self.cluster = Cluster(seed, votes, strict=profile != "narrow", latency=latency, quorate=self._quorate)
+        self.cluster = Cluster(
+            seed, votes, strict=profile != "narrow", latency=latency, delay=delay, quorate=self._quorate
+        )
         self.token = 0
         self.paths = [f"f{n}" for n in range(12)]
         self.harmed: int | None = None  # the one node whose disk was harmed and is not resynced yet
@@ -42,19 +47,29 @@ class Swarm:
         votes = cluster.votes
         have, total = sum(votes.get(n, 0) for n in part), sum(votes.values())
         if 2 * have > total:
-            return True
+            return self.profile != "members" or self._data_majority(part)
         if self.profile != "narrow":
             return False
         lowest = min(votes) in part
         return (2 * have == total and lowest) or part in self.forced
+
+    def _data_majority(self, part: frozenset[int]) -> bool:
+        """New nodes have votes before they hold data: two such in a minority would make it quorate, hence narrow."""
+        sets = [cluster.log.data_sets(cluster.committed)[0] for cluster in map(self.cluster.replica, self.cluster.up)]
+        newest = max(sets, key=lambda one: one.version)
+        return 2 * sum(newest.votes.get(n, 0) for n in part) > sum(newest.votes.values())
 
     def go(self) -> dict[str, int]:
         cluster, random = self.cluster, self.random
         cluster.run_until(cluster.settled, 5.0)
         end = cluster.now + self.seconds
         while cluster.now < end:
-            self._work()
-            if random.random() < 0.06:
+            for _ in range(random.randint(1, self.burst)):
+                self._work()
+            if random.random() < self.fault_rate:
+                self._fault()
+            while random.random() < self.fault_rate * 2:  # and another in the middle of what that one began
+                cluster.run(random.uniform(0.0, 0.03))
                 self._fault()
             cluster.run(random.uniform(0.001, 0.04))
         cluster.finish()
@@ -154,6 +169,7 @@ class Swarm:
                 cluster.run(random.uniform(0.05, 0.5))
                 cluster.crash(n)
                 disk.restore(saved)
+                cluster.nodes[n].shown = 0  # until it hears of others, nothing tells it that it is older
 
     def _members(self) -> None:
         """Add a node, remove one, or change a vote; all nodes are told."""
