@@ -16,6 +16,9 @@ from collections import Counter
 from tests.transport.totem.evs import check
 from tests.transport.totem.net import Net
 
+KINDS = ["partition", "partition", "cut", "oneway", "pause", "pause", "crash", "crash", "restart", "leave"]
+KINDS += ["heal"] * 6 + ["boot"] * 5
+
 
 def run(seed: int, nodes: int | None = None, seconds: float = 12.0) -> tuple[Net, Counter[str]]:
     """One run: faults and traffic for `seconds`, then all is healed and must come to rest. Raises on a violation."""
@@ -31,8 +34,33 @@ def run(seed: int, nodes: int | None = None, seconds: float = 12.0) -> tuple[Net
         votes={node: rng.choice([1, 1, 1, 2, 0]) for node in range(1, n + 1)},
     )
     faults: Counter[str] = Counter()
-    net.start(rng.sample(net.ids, rng.randint(1, n)))
     end = net.now + seconds
+    cruelty = rng.choice([0.0, 0.0, 0.05, 0.2])
+
+    def strike(node: int, line: str) -> None:
+        """Something bad just when a node changes phase."""
+        if rng.random() >= cruelty or net.now >= end or not line.startswith(("commit:", "recovery:", "operational:")):
+            return
+        kind = rng.choice(["crash", "cut", "mute", "pause"])
+        victim = rng.choice([node, rng.choice(net.ids)])
+        other = rng.choice(net.ids)
+        faults["strike"] += 1
+
+        def hit() -> None:
+            alive = victim in net.nodes and net.nodes[victim].alive
+            if kind == "crash" and alive and len(net.alive()) > 1:
+                net.crash(victim)
+            elif kind == "cut" and victim != other:
+                net.cut(victim, other)
+            elif kind == "mute":
+                net.cuts |= {(victim, peer) for peer in net.ids if peer != victim}
+            elif kind == "pause" and alive:
+                net.pause(victim, rng.choice([0.3, 0.7, 1.5]))
+
+        net.at(net.now + rng.random() * rng.choice([0.0002, 0.002, 0.02]), hit)
+
+    net.on_log = strike
+    net.start(rng.sample(net.ids, rng.randint(1, n)))
     rate = rng.choice([0.005, 0.02, 0.1])
     safe_share = rng.choice([0.0, 0.3, 1.0])
 
@@ -41,8 +69,8 @@ def run(seed: int, nodes: int | None = None, seconds: float = 12.0) -> tuple[Net
             return
         alive = [node.id for node in net.alive() if node.paused_until is None]
         if alive:
-            for _ in range(rng.choice([1, 1, 1, 5, 40])):
-                net.send(rng.choice(alive), rng.choice([10, 10, 200, 1400, 6000, 40000]), rng.random() < safe_share)
+            for _ in range(rng.choice([1, 1, 1, 5, 30])):
+                net.send(rng.choice(alive), rng.choice([10, 10, 10, 200, 200, 1400, 6000]), rng.random() < safe_share)
         net.at(net.now + rate * rng.expovariate(1.0), traffic)
 
     def fault() -> None:
@@ -50,8 +78,7 @@ def run(seed: int, nodes: int | None = None, seconds: float = 12.0) -> tuple[Net
             return
         alive = [node.id for node in net.alive()]
         dead = [node for node in net.ids if node not in alive]
-        kinds = ["partition", "heal", "cut", "oneway", "pause", "crash", "boot", "boot", "restart", "leave"]
-        kind = rng.choice(kinds)
+        kind = rng.choice(KINDS)
         if kind == "partition":
             net.partition(*_groups(rng, net.ids))
         elif kind == "heal":
@@ -90,6 +117,7 @@ def run(seed: int, nodes: int | None = None, seconds: float = 12.0) -> tuple[Net
     net.run(1.0)
     if net.loss == 0 and sum(node.srp.stats.gathers for node in net.nodes.values()) != gathers:
         raise AssertionError("a ring of all, with nothing wrong, was given up")
+    faults["beats"] = net.check_leases()
     faults["deliveries"] = check(net.traces)
     for trace_node in net.nodes.values():
         stats = trace_node.srp.stats
@@ -136,7 +164,8 @@ def main() -> int:
             if arguments.seed is not None:
                 traceback.print_exc()
     print(
-        f"{len(list(seeds))} runs in {time.monotonic() - start:.0f} s, failed: {failed}; formed after {slowest} ms at most; {dict(totals)}"
+        f"{len(list(seeds))} runs in {time.monotonic() - start:.0f} s, formed after {slowest} ms at most, "
+        f"failed: {failed}; {dict(totals)}"
     )
     return 1 if failed else 0
 

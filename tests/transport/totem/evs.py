@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from transport.events import ConfigurationChange, Delivery
 from transport.ids import NodeId, RingId
@@ -49,6 +50,11 @@ class Stay:
     @property
     def all(self) -> list[Delivery]:
         return self.regular + self.rest
+
+    @cached_property
+    def payloads(self) -> frozenset[bytes]:
+        """Of everything delivered; asked for when the trace is complete."""
+        return frozenset(delivery.payload for delivery in self.all)
 
 
 class Violation(AssertionError):  # noqa: N818  the field's word
@@ -109,7 +115,6 @@ def check(traces: Sequence[Trace], ended: bool = True) -> int:
         seen: set[bytes] = set()
         positions = {payload: i for i, (_, payload, _) in enumerate(trace.sent)}
         own_next = 0
-        before: dict[NodeId, tuple[int, int]] = {}
         for stay in stays(trace):
             ring = stay.config.ring_id
             if last is not None and not last < ring:
@@ -131,7 +136,6 @@ def check(traces: Sequence[Trace], ended: bool = True) -> int:
                     own_next += 1
         if ended and own_next != len(trace.sent) and not any(isinstance(e, Crash) for e in trace.events):
             _fail("E7", f"{trace.name} never delivered its own {trace.sent[own_next][1][:24]!r}")
-        del before
     _check_senders(traces, sent)
     for ring, there in sorted(by_ring.items()):
         _check_ring(ring, there, sent, ended)
@@ -224,6 +228,7 @@ def _check_holes(ring: RingId, stay: Stay, known: dict[int, NodeId]) -> None:
 
 def _check_safe(ring: RingId, stay: Stay, nodes: dict[NodeId, Stay], ended: bool) -> None:
     """E13, E14: a safe message delivered in a configuration is delivered by all of it that do not crash."""
+    there = {node: other.payloads for node, other in nodes.items()}
     for delivery in stay.all:
         if not delivery.safe:
             continue
@@ -239,7 +244,7 @@ def _check_safe(ring: RingId, stay: Stay, nodes: dict[NodeId, Stay], ended: bool
                     _fail("E14", f"{stay.trace.name} delivered safe seq {delivery.seq}, n{node} never installed {ring}")
                 continue
             done = other.next is not None or (ended and not other.crashed)
-            if done and all(d.payload != delivery.payload for d in other.all):
+            if done and delivery.payload not in there[node]:
                 _fail(
                     "E13",
                     f"{stay.trace.name} delivered safe seq {delivery.seq} of {ring}, {other.trace.name} never did",

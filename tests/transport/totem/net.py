@@ -33,6 +33,8 @@ class NodeLog:
 
     def _line(self, event: str, **fields: Any) -> None:
         self._net.log.append((self._net.now, self._node, event))
+        if self._net.on_log is not None:
+            self._net.on_log(self._node, event)
 
     debug = info = warning = error = _line
 
@@ -57,7 +59,6 @@ class Node:
     inbox: list[tuple[Any, ...]] = field(default_factory=list)
     paths: dict[NodeId, Path] = field(default_factory=dict)
     wake: float | None = None
-    beats: dict[NodeId, tuple[RingId, float]] = field(default_factory=dict)
     claims: dict[NodeId, int] = field(default_factory=dict)
     on_delivery: Callable[[Node, Delivery], None] | None = None
 
@@ -89,6 +90,9 @@ class Net:
         self.traces: list[Trace] = []
         self.sent: Counter[str] = Counter()
         self.drop: Callable[[NodeId, NodeId, str, bytes], bool] | None = None
+        self.on_log: Callable[[NodeId, str], None] | None = None
+        self.exclusions: list[tuple[NodeId, int, NodeId, float]] = []  # (who, incarnation, by whom, when)
+        self.beats: dict[tuple[NodeId, int, NodeId], list[float]] = {}  # (who, incarnation, of whom): sent_at
         self.watch: Callable[[Node, Any], None] | None = None
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
@@ -267,6 +271,8 @@ class Net:
     def _event(self, node: Node, event: Any) -> None:
         if isinstance(event, Delivery | ConfigurationChange):
             node.trace.events.append(event)
+            if isinstance(event, ConfigurationChange) and event.regular:
+                self._note_exclusions(node, event)
             if isinstance(event, Delivery) and node.on_delivery is not None:
                 node.on_delivery(node, event)
         elif isinstance(event, Persist):
@@ -281,7 +287,7 @@ class Net:
 
             self.at(self.now + self.fsync * (0.5 + self.rng.random()), done)
         elif isinstance(event, Beat):
-            node.beats[event.peer] = (event.ring_id, event.sent_at)
+            self._beat(node, event.peer, event.sent_at)
         elif isinstance(event, Progress):
             node.claims = event.values
         if self.watch is not None:
@@ -332,7 +338,28 @@ class Net:
             path.up = True
             self._rows(node)
         if ring != NO_RING and ring == node.srp.ring_id:
-            node.beats[peer] = (ring, sent_at)
+            self._beat(node, peer, sent_at)
+
+    # The lease: nobody may be left out while it may still trust a verdict
+
+    def _beat(self, node: Node, peer: NodeId, sent_at: float) -> None:
+        self.beats.setdefault((node.id, node.incarnation, peer), []).append(sent_at)
+
+    def _note_exclusions(self, node: Node, change: ConfigurationChange) -> None:
+        for other in self.alive():
+            if change.incarnations.get(other.id) != other.incarnation:
+                self.exclusions.append((other.id, other.incarnation, node.id, self.now))
+
+    def check_leases(self) -> int:
+        """No node is left out of a ring by one whose echo could still keep its lease alive; beats looked at."""
+        total = 0
+        for who, incarnation, by, when in self.exclusions:
+            for sent_at in self.beats.get((who, incarnation, by), ()):
+                total += 1
+                assert not when - 0.8 * self.config.token < sent_at <= when, (
+                    f"n{by} left n{who} out at {when:.3f}, and had echoed what it sent at {sent_at:.3f}"
+                )
+        return total
 
     def _rows(self, node: Node) -> None:
         row = frozenset(peer for peer, path in node.paths.items() if path.up)
