@@ -64,6 +64,7 @@ def status(answer: shapes.Status) -> RenderableType:
             ("Revision", f"{store['revision']}, digest {store['digest'][:16]}"),
             ("Holds", f"{store['entries']} entries, {_size(store['bytes'])}"),
             ("On disk", f"revision {store['durable_revision']} on nodes {_ids(store['durable_on'])}"),
+            *_store_worries(store),
         ),
     )
 
@@ -217,6 +218,20 @@ def _store_state(store: shapes.StoreInfo) -> Text:
     good = store["state"] == "synced" and store["writable"]
     words = "writable" if store["writable"] else "read-only"
     return Text(f"{store['state']}, {words}", _GOOD if good else _BAD)
+
+
+def _store_worries(store: shapes.StoreInfo) -> list[tuple[str, object]]:
+    """What an administrator should know of the store; mostly nothing."""
+    rows: list[tuple[str, object]] = []
+    if store["reason"] and not store["writable"]:
+        rows.append(("Read-only", store["reason"]))
+    if store["received"] is not None:
+        rows.append(("Receiving", f"{_size(store['received'])} so far"))
+    if store["held_only_by"]:
+        rows.append((f"{store['kind'] or 'narrow'}".capitalize(), f"held only by nodes {_ids(store['held_only_by'])}"))
+    if store["alarm"]:
+        rows.append(("Alarm", Text("two histories disagree, the operator must choose", _BAD)))
+    return rows
 
 
 def _ids(numbers: Iterable[int]) -> str:

@@ -31,8 +31,10 @@ class _Link:
 
     hello: Hello
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, sock: socket.socket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.session = Session()
+        self.waiting: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
+        self._sock = sock
         self._reader = reader
         self._writer = writer
 
@@ -40,17 +42,18 @@ class _Link:
     async def open(cls, path: str, name: str, timeout: float) -> _Link:
         """Raises NoDaemon, or what the daemon has against us."""
         try:
-            sock: socket.socket = connect(path, 0)
-            link = cls(*await asyncio.open_unix_connection(sock=sock))
+            sock = connect(path, 0)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # turned away: the reason waits to be read
+                sock.sendall(Session().hello(name))
+            link = cls(sock, *await asyncio.open_unix_connection(sock=sock))
         except OSError as error:
-            raise session.no_daemon(path, error) from None
+            raise session.no_daemon(path, error, timeout) from None
         try:
             async with asyncio.timeout(timeout):
-                await link.send(link.session.hello(name))
                 link.hello = Hello(await link.receive())
         except OSError as error:
             link.close()
-            raise session.no_daemon(path, error) from None
+            raise session.no_daemon(path, error, timeout) from None
         except BaseException:
             link.close()
             raise
@@ -69,6 +72,15 @@ class _Link:
             self.session.feed(data)
         return message
 
+    def dead(self) -> bool:
+        """Whether the daemon has hung up, also when the loop has not yet heard of it."""
+        try:
+            return self._sock.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def close(self) -> None:
         self._writer.close()
 
@@ -86,7 +98,6 @@ class AsyncClient:
         self.name = name
         self._link: _Link | None = None
         self._reading: asyncio.Task[None] | None = None
-        self._waiting: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
         self._opening = asyncio.Lock()
 
     async def __aenter__(self) -> AsyncClient:
@@ -106,7 +117,7 @@ class AsyncClient:
     async def connect(self) -> Hello:
         """Who answers: connect now, if not yet connected."""
         async with self._opening:
-            if self._link is None:
+            if self._link is None or self._link.dead():
                 self._link = await _Link.open(self.path, self.name, self.timeout)
                 self._reading = asyncio.get_running_loop().create_task(self._read(self._link))
             return self._link.hello
@@ -246,16 +257,17 @@ class AsyncClient:
         self, operation: str, arguments: Mapping[str, Any] | None = None, timeout: float | None = None
     ) -> Any:
         seconds = self.timeout if timeout is None else timeout
-        kept = self._link is not None
-        await self.connect()
-        try:
-            return await self._exchange(operation, arguments or {}, seconds)
-        except TimeoutError:
-            raise session.silent(self.path, seconds) from None
-        except OSError as error:
-            if not kept:
-                raise session.no_daemon(self.path, error) from None
-        return await self._look(operation, arguments, timeout)  # the kept connection was dead: once more on a new one
+        while True:
+            kept = self._link is not None
+            await self.connect()
+            try:
+                return await self._exchange(operation, arguments or {}, seconds)
+            except TimeoutError:
+                raise session.silent(self.path, seconds) from None
+            except OSError as error:
+                if not kept:
+                    raise session.no_daemon(self.path, error) from None
+                self._link = None  # the kept connection was dead: once more on a new one
 
     async def _write(
         self, operation: str, arguments: Mapping[str, Any], timeout: float, operation_id: str | None
@@ -280,13 +292,13 @@ class AsyncClient:
             raise ConnectionResetError("the daemon closed the connection")
         ident, data = link.session.request(operation, arguments)
         answer: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
-        self._waiting[ident] = answer
+        link.waiting[ident] = answer
         try:
             async with asyncio.timeout(timeout):
                 await link.send(data)
                 return session.answer_of(await answer)
         finally:
-            self._waiting.pop(ident, None)
+            link.waiting.pop(ident, None)
 
     async def _read(self, link: _Link) -> None:
         """Hand each answer to the call that waits for it, until the connection ends."""
@@ -294,16 +306,16 @@ class AsyncClient:
         try:
             while True:
                 message = await link.receive()
-                waiting = self._waiting.pop(message.get("id", 0), None)
+                waiting = link.waiting.pop(message.get("id", 0), None)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(message)
         except (OSError, ClientError) as error:
             problem = error
         finally:
-            self._link = None
+            if self._link is link:
+                self._link = None
             link.close()
-            orphans, self._waiting = self._waiting, {}
-            for waiting in orphans.values():
+            for waiting in link.waiting.values():
                 if not waiting.done():
                     waiting.set_exception(problem)
 

@@ -100,8 +100,8 @@ def event_of(message: Mapping[str, Any], node: int) -> Mapping[str, Any]:
     return event
 
 
-def no_daemon(path: str, error: OSError) -> ClientError:
-    """What a failed connect means."""
+def no_daemon(path: str, error: OSError, seconds: float | None = None) -> ClientError:
+    """What a failed connect means. seconds: how long was waited."""
     if isinstance(error, FileNotFoundError):
         return NoDaemon(f"no daemon answers on {path}", "is clusterd running?")
     if isinstance(error, ConnectionRefusedError):
@@ -109,7 +109,7 @@ def no_daemon(path: str, error: OSError) -> ClientError:
     if isinstance(error, PermissionError):
         return Denied(f"{path}: {error.strerror}", "the directory of the socket is closed to this user")
     if isinstance(error, (TimeoutError, BlockingIOError)):
-        return silent(path, None)
+        return silent(path, seconds)
     return NoDaemon(f"{path}: {error.strerror or error}")
 
 

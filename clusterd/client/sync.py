@@ -10,6 +10,7 @@ One connection, opened at the first call and again after it broke; not for sever
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -36,14 +37,15 @@ class _Link:
         try:
             self.sock: socket.socket = connect(path, timeout)
         except OSError as error:
-            raise session.no_daemon(path, error) from None
+            raise session.no_daemon(path, error, timeout) from None
         self._session = Session()
         try:
-            self._send(self._session.hello(name))
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # turned away: the reason waits to be read
+                self._send(self._session.hello(name))
             self.hello = Hello(self.receive(time.monotonic() + timeout))
         except OSError as error:
             self.close()
-            raise session.no_daemon(path, error) from None
+            raise session.no_daemon(path, error, timeout) from None
         except BaseException:
             self.close()
             raise

@@ -244,11 +244,12 @@ class Connection(asyncio.Protocol):
         if asyncio.iscoroutine(result):
             task = self._server.loop.create_task(self._finish(ident, operation, result, request))
             self._requests[ident] = task
-            task.add_done_callback(lambda _: self._finished(ident))
+            task.add_done_callback(lambda _: self._finished(ident, result))
         else:
             self.send({"id": ident, "ok": self._seen(operation, result)})
 
-    def _finished(self, ident: int) -> None:
+    def _finished(self, ident: int, work: Coroutine[Any, Any, object]) -> None:
+        work.close()  # it may have been cancelled before it began
         self._requests.pop(ident, None)
         if self._open and not self._reading and not self._pumping:
             self._pump()

@@ -32,6 +32,7 @@ CODES: list[tuple[type[BaseException], str, str]] = [
     (cfs.NameInvalid, "USAGE", ""),
     (cfs.TooDeep, "LIMIT", _UNCHANGED),
     (cfs.NoSpace, "LIMIT", _UNCHANGED),
+    (cfs.DiskFailed, "LIMIT", "nothing was changed; `clusterctl status` names the disks"),
     (cfs.Compacted, "FAILED", "read the tree, then watch from its revision"),
     (ConfigRefused, "CONFIG", _UNCHANGED),
     (QueueFull, "LIMIT", "nothing was changed; try again later"),

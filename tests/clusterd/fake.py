@@ -124,6 +124,11 @@ class FakeBackend:
                 "durable_revision": self.revision,
                 "durable_on": list(self.members),
                 "durability": "disk",
+                "reason": "" if self.quorate else "this node is not quorate",
+                "kind": "majority",
+                "held_only_by": [],
+                "received": None,
+                "alarm": False,
             },
         }
 

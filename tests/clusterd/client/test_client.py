@@ -1,0 +1,232 @@
+"""The clients: typed errors, provable refusals, streams that go on, and no daemon code inside."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clusterd.client import (
+    AsyncClient,
+    Client,
+    ClientError,
+    Conflict,
+    Failed,
+    LimitExceeded,
+    NoDaemon,
+    NoQuorum,
+    NotFound,
+    OutcomeUnknown,
+    UsageError,
+)
+from clusterd.control import frames, sockets
+from tests.clusterd.conftest import Served
+from tests.clusterd.fake import UNKNOWN
+
+
+def test_a_file_of_the_full_size_goes_both_ways(node: Served):
+    """Large puts and cats are cut into frames and joined without the caller's help."""
+    data = bytes(range(256)) * 4096
+    with Client(node.path) as client:
+        assert client.put("large", data)["size"] == 1 << 20
+        assert client.cat("large")["data"] == data
+
+
+def test_a_file_above_the_limit_is_refused_before_it_is_sent(node: Served):
+    """Too large: exit 9, and the connection stays good."""
+    with Client(node.path) as client:
+        with pytest.raises(LimitExceeded):
+            client.put("large", bytes((1 << 20) + 1))
+        assert client.ping()
+
+
+def test_errors_are_typed(node: Served):
+    """One class per code of the command line contract."""
+    with Client(node.path) as client:
+        client.put("a", b"1")
+        with pytest.raises(Conflict) as conflict:
+            client.cas("a", b"2", 0)
+        assert conflict.value.current_revision == 1
+        with pytest.raises(NotFound):
+            client.cat("nothing")
+        with pytest.raises(UsageError):
+            client.put("../escape", b"")
+        with pytest.raises(UsageError):
+            client.put("not\udcffutf8", b"")
+        node.backend.quorate = False
+        with pytest.raises(NoQuorum) as refused:
+            client.put("a", b"3")
+        assert (refused.value.exit_status, refused.value.node) == (4, 1)
+        node.backend.quorate = True
+        node.backend.fail = UNKNOWN
+        with pytest.raises(OutcomeUnknown):
+            client.put("a", b"4")
+
+
+def test_the_same_operation_id_is_the_same_operation(node: Served):
+    """An identical retry after an unknown outcome is done at most once (DESIGN S3)."""
+    with Client(node.path) as client:
+        first = client.put("a", b"1", operation_id="c" * 32)
+        assert client.put("a", b"1", operation_id="c" * 32) == first
+        assert client.outcome("c" * 32)["outcome"] == "done"
+        assert client.ls()["revision"] == 1
+
+
+def test_nobody_there_is_no_daemon(tmp_path: Path):
+    """No file, and a file nobody listens on."""
+    with pytest.raises(NoDaemon, match="no daemon answers"):
+        Client(str(tmp_path / "nothing")).status()
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(tmp_path / "dead"))
+    with pytest.raises(NoDaemon, match="no daemon answers"):
+        Client(str(tmp_path / "dead")).put("a", b"")
+
+
+def test_a_silent_daemon_is_no_daemon_and_a_write_to_it_provably_did_not_happen(tmp_path: Path):
+    """A stopped process still has a socket. The request leaves only after its hello, so NoDaemon is true."""
+    path = str(tmp_path / "stopped")
+    with sockets.listen(path) as server:
+        with pytest.raises(NoDaemon, match=r"no answer .* within 0\.05 s"):
+            Client(path, timeout=0.05).put("a", b"x")
+        server.setblocking(True)
+        accepted, _ = server.accept()
+        with accepted:
+            reader = frames.Reader(1 << 20, 100)
+            reader.feed(accepted.recv(1 << 16))
+            assert reader.next_message() == {"hello": 1, "client": "client"}
+            assert reader.next_message() is None
+
+
+def test_something_else_on_the_socket_is_an_error_with_a_sentence(tmp_path: Path):
+    """A web server, say."""
+    path = str(tmp_path / "other")
+    with sockets.listen(path) as server:
+        server.setblocking(True)
+
+        def answer() -> None:
+            accepted, _ = server.accept()
+            with accepted:
+                accepted.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(Failed, match="no clusterd"):
+            Client(path).ping()
+
+
+def test_a_daemon_that_restarts_is_found_again(serve: Callable[..., Served]):
+    """A kept connection whose daemon is gone makes neither a read fail nor a write's outcome unknown."""
+    first = serve()
+    reader, writer = Client(first.path), Client(first.path)
+    reader.ping()
+    writer.ping()
+    first.stop()
+    serve()
+    assert reader.ping()
+    assert writer.put("a", b"")["revision"] == 1
+
+
+def test_a_daemon_that_dies_during_a_write_leaves_its_outcome_unknown(serve: Callable[..., Served]):
+    """Never Refused for what may have happened."""
+    served = serve()
+    served.backend.hang = True
+    client = Client(served.path)
+    client.ping()
+    threading.Timer(0.1, served.stop).start()
+    with pytest.raises(OutcomeUnknown, match="went away") as caught:
+        client.put("a", b"", operation_id="d" * 32)
+    assert caught.value.operation_id == "d" * 32
+
+
+def test_a_watch_goes_on_after_a_restart_where_it_was(serve: Callable[..., Served]):
+    """Reconnecting: subscriptions resume from the revision seen last."""
+    first = serve()
+    with Client(first.path) as client:
+        client.put("a", b"")
+    watch = Client(first.path).watch(revision=0)
+    assert next(watch)["path"] == "a"
+    first.stop()
+    second = serve()
+    second.backend.changes = first.backend.changes
+    second.backend.revision = 1
+    with Client(second.path) as client:
+        client.put("b", b"")
+    assert next(watch)["path"] == "b"
+
+
+def test_a_listing_of_many_pages_is_one_listing(node: Served):
+    """ls joins pages; the caller does not see them."""
+    node.backend.revision = 1
+    for number in range(2500):
+        node.backend._enter(f"f{number:05d}", "file", b"")
+    with Client(node.path) as client:
+        listing = client.ls()
+    assert [entry["path"] for entry in listing["entries"]] == [f"f{number:05d}" for number in range(2500)]
+    assert listing["more"] is False
+
+
+async def test_the_async_client_makes_calls_at_once_and_streams(node: Served):
+    """Many calls on one connection, each stream on its own."""
+    import asyncio
+
+    async with AsyncClient(node.path) as client:
+        answers = await asyncio.gather(*(client.put(f"f{n}", b"x") for n in range(20)), client.quorum())
+        assert sorted(answer["revision"] for answer in answers[:20]) == list(range(1, 21))
+        verdicts = client.watch_quorum()
+        assert (await anext(verdicts))["quorate"] is True
+        node.do(lambda: node.backend.set_quorate(False))
+        assert (await anext(verdicts))["quorate"] is False
+        await verdicts.aclose()
+        with pytest.raises(NoQuorum):
+            await client.put("x", b"")
+        changes = client.watch(revision=18)
+        assert [(await anext(changes))["revision"] for _ in range(2)] == [19, 20]
+        await changes.aclose()
+        assert len((await client.ls())["entries"]) == 20
+
+
+async def test_the_async_client_finds_a_restarted_daemon(serve: Callable[..., Served]):
+    """As the sync one: reads are asked again, writes in flight are unknown."""
+    first = serve()
+    async with AsyncClient(first.path) as client:
+        await client.ping()
+        first.stop()
+        with pytest.raises(ClientError):
+            await client.ping()
+        second = serve()
+        assert await client.ping()
+        second.stop()
+        serve()
+        assert (await client.put("a", b""))["revision"] == 1
+
+
+def loaded(code: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys\nprint(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+def test_the_client_imports_no_daemon_code_and_only_msgpack():
+    """Small, for other tools to build on."""
+    modules = loaded("import clusterd.client")
+    ours = {name for name in modules if name.split(".")[0] in ("clusterd", "transport", "cfs", "quorum")}
+    assert ours <= {
+        "clusterd",
+        "clusterd.client",
+        "clusterd.client.errors",
+        "clusterd.client.session",
+        "clusterd.client.sync",
+        "clusterd.control",
+        "clusterd.control.codes",
+        "clusterd.control.frames",
+        "clusterd.control.sockets",
+        "transport",
+        "transport.errors",
+    }
+    heavy = {"pydantic", "rich", "typer", "asyncio", "uvloop", "cryptography", "dataclasses", "pathlib", "structlog"}
+    assert not modules & heavy
