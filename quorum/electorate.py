@@ -214,7 +214,7 @@ class Electorate:
 
     def on_window(self) -> None:
         """The last-man-standing window is over: who is here now is all there is (4.4)."""
-        if self.quorate:
+        if self.quorate and self.last_man_standing:
             self._recalculate(decrease=True, forced=len(self.present) + bool(self.device_votes))
 
     def recount(self) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -153,3 +155,18 @@ def add(run: Run, count: int) -> None:
         return
     run.world.reconfigure(new, *run.rings[0])
     assert run.quorate_rings(), "what objection() lets pass does not cost the quorum"
+
+
+@pytest.mark.parametrize(("n", "count"), [(2, 1), (2, 2), (3, 1), (3, 2), (4, 1)])
+def test_no_two_components_while_nodes_are_added(n: int, count: int) -> None:
+    """Q1 with a node written into the list: every way to fall into two, and then every other way."""
+    everybody = list(range(1, n + count + 1))
+    halves = [(1, *rest) for rest in product((1, 2), repeat=len(everybody) - 1)]
+    for first in halves:
+        for second in halves:
+            run = Run(QuorumOptions(votes=dict.fromkeys(range(1, n + 1), 1)))
+            run.place([1] * MOST, activate=True)
+            run.world.reconfigure(with_nodes(run.world.options, *everybody[n:]), *run.rings[0])
+            for where in (first, second):
+                run.place([*where, *[DOWN] * MOST], activate=True)
+                assert len(run.quorate_rings()) <= 1, (first, second)
