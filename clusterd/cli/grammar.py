@@ -202,7 +202,7 @@ COMMANDS = (
     Command(
         "lab up",
         "lab:up",
-        "start N nodes, 3 if not said; back when they are one cluster",
+        "start N nodes (3) and wait until they are one cluster",
         (Argument("N", "1 to 32 nodes", required=False, convert=_number(1, 32)),),
         (
             Option("links", "links between them, 1 to 8; 2", "L", default=2, convert=_number(1, 8)),

@@ -26,7 +26,7 @@ def _all() -> str:
     lines.append(_row("lab ...", "a cluster on this host: " + _inside("lab")))
     lines.append(_row("completion", BY_WORDS[("completion",)].summary))
     lines += ["", *_options(GLOBAL_OPTIONS)]
-    lines += ["", "Exit: 0 done or yes, 1 failed, 2 usage, 3 no daemon, 4 no quorum, 5 outcome unknown,"]
+    lines += ["Exit: 0 done or yes, 1 failed, 2 usage, 3 no daemon, 4 no quorum, 5 outcome unknown,"]
     lines += ["6 conflict, 7 not found, 8 denied, 9 limit, 124 timeout.  Try: clusterctl lab up"]
     return "\n".join(lines)
 

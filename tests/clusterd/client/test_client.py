@@ -136,9 +136,11 @@ def test_a_daemon_that_dies_during_a_write_leaves_its_outcome_unknown(serve: Cal
     served.backend.hang = True
     client = Client(served.path)
     client.ping()
-    threading.Timer(0.1, served.stop).start()
+    death = threading.Timer(0.1, served.stop)
+    death.start()
     with pytest.raises(OutcomeUnknown, match="went away") as caught:
         client.put("a", b"", operation_id="d" * 32)
+    death.join()
     assert caught.value.operation_id == "d" * 32
 
 
