@@ -101,6 +101,7 @@ class Votequorum:
         if self._told.quorate and not self._syncing:
             self._until = min(self._lease.until(now), now + self._lease.length)
         self._syncing = True
+        self._lease.t_excl = self._electorate.options.t_excl
         self._lease.clear()
         self._ring, self._members = ring_id, members
         if self._electorate.begin(members):
@@ -289,7 +290,8 @@ class Votequorum:
         votes = options.votes.get(self.me, e.own.votes)
         votes_differ = votes != e.options.votes.get(self.me, e.own.votes)
         value = e.configure(options)
-        self._lease.t_excl = options.t_excl
+        # Members take a new T_excl at their own pace: until the next ring the shorter one is safe with all.
+        self._lease.t_excl = min(self._lease.t_excl, options.t_excl)
         if not options.device:
             e.device, self._device_due = Device(), False
             self._timers.cancel("device")

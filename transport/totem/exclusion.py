@@ -3,7 +3,7 @@
 A node q *echoes* X when it passes on a token or commit token of a ring that has X in it, or answers X's ping with
 its ring id. X's verdict lives at most 0.8 * T_excl from the sending of what q echoed, and q installs no ring
 without X before T_excl has passed since its last echo: so X has stopped trusting its verdict by then. Free at
-once: a node that said goodbye, that restarted (its old process is gone), or that is no longer configured.
+once: a node that said goodbye, or that restarted (its old process is gone).
 
 A fresh process does not know what the one before it echoed: it treats every configured node as echoed at start.
 """
@@ -35,9 +35,6 @@ class Echoes:
         for node, incarnation in incarnations.items():
             if node != me:
                 self.note(node, incarnation, at)
-
-    def forget(self, node: NodeId) -> None:
-        self._last.pop(node, None)
 
     def free_at(self, members: Iterable[NodeId], views: Mapping[NodeId, View], exclusion: float) -> float:
         """From when on a ring of exactly `members` may be installed. exclusion: T_excl, seconds."""

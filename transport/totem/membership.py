@@ -47,6 +47,9 @@ class Membership:
         self.woke_at = now - 1.0  # when a pause of this process ended
         self.phase: Phase = Gather(ctx, self.views, {}, "start", now)
         self._echoes = Echoes(ctx.nodes, ctx.me, now)
+        self.exclusion = ctx.config.token
+        """T_excl: the longest that was configured while the present ring was installed. Who was echoed in it may not
+        have taken a shorter one yet; in the next ring all have."""
         self._attempted = ring_seq_reserved  # highest ring seq we wrote on a commit token for
 
     @property
@@ -252,7 +255,7 @@ class Membership:
         return gather.deadline() + (0.0 if gather.missing(now) else self.ctx.config.token)
 
     def _free_at(self, members: tuple[NodeId, ...]) -> float:
-        return self._echoes.free_at(members, self.views.table, self.ctx.config.token)
+        return self._echoes.free_at(members, self.views.table, self.exclusion)
 
     # Commit and recovery
 
@@ -330,6 +333,7 @@ class Membership:
         ring.cap = None
         ring.accelerate = True
         self.installed = Installed(ring, incarnations, {entry.node: entry.stamp for entry in recovery.entries})
+        self.exclusion = ctx.config.token
         self.silence.forgive(members)
         ctx.stats.rings += 1
         ctx.stats.merges += len({entry.old_ring for entry in recovery.entries}) > 1
@@ -344,10 +348,12 @@ class Membership:
         return operational
 
     def forget(self, nodes: list[NodeId]) -> bool:
-        """These are no longer configured; True if one of them is in the ring we are in or form."""
+        """These are no longer configured; True if one of them is in the ring we are in or form.
+
+        What they were echoed stays known: a removed node that has not heard of it trusts its verdict until then.
+        """
         for node in nodes:
             self.views.forget(node)
-            self._echoes.forget(node)
         return bool(self._forming().keys() & set(nodes))
 
     def lost(self, now: float) -> bool:

@@ -165,6 +165,7 @@ class Srp:
         ctx, membership = self._ctx, self._membership
         gone = sorted(set(ctx.nodes) - set(nodes))
         ctx.config = config
+        membership.exclusion = max(membership.exclusion, config.token)
         ctx.nodes = dict(nodes)
         ctx.backlog.configure(config.queue_bytes, config.max_message)
         if isinstance(membership.phase, Operational | Recovery):
