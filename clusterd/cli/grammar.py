@@ -136,7 +136,7 @@ COMMANDS = (
         "set the expected votes",
         (Argument("N", "votes, 1 or more", convert=_number(1, 0xFFFFFFFF)),),
     ),
-    Command("reload", "change:reload", "apply the changed configuration file to the running cluster"),
+    Command("reload", "change:reload", "apply the changed configuration file to all nodes"),
     Command("key rotate", "change:key_rotate", "make a new cluster key and put it in force"),
     Command("fs put", "fs:put", "write a file on all nodes", (_PATH, _FILE), (_WRITE_TIMEOUT,)),
     Command(
