@@ -22,8 +22,8 @@ def _all() -> str:
     lines = [_bold("clusterctl [--socket PATH | [--lab NAME] --node N] COMMAND [ARGS] [--json]"), ""]
     lines += [_row(name, BY_WORDS[(name,)].summary) for name in _LOOK]
     lines += [_row(name, BY_WORDS[tuple(name.split())].summary) for name in ("expected", "reload", "key rotate")]
-    lines.append(_row("fs ...", "files: " + _inside("fs")))
-    lines.append(_row("lab ...", "try it here: " + _inside("lab")))
+    lines.append(_row("fs (files)", _inside("fs")))
+    lines.append(_row("lab (try it here)", _inside("lab")))
     lines.append(_row("completion", BY_WORDS[("completion",)].summary))
     lines += ["", *_options(GLOBAL_OPTIONS)]
     lines += ["Exit: 0 done or yes, 1 failed, 2 usage, 3 no daemon, 4 no quorum, 5 unknown,"]
