@@ -93,7 +93,8 @@ def main(argv: list[str] | None = None) -> int:
 
     def ready() -> None:
         lock_memory(log)
-        schedule_realtime(log)
+        if config.realtime:
+            schedule_realtime(log)
         freeze_garbage()
 
     async def run() -> int:

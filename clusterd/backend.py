@@ -43,6 +43,8 @@ from transport.errors import BadArgument, NoQuorum, OutcomeUnknown, Refused
 from transport.io.driver import Driver
 
 _CHANGE_DEADLINE = 15.0
+_OPENING = 0.5
+"""Seconds a write waits for a store that is opening; the contract wants a refusal within 1 s."""
 
 
 class Host(Protocol):
@@ -66,7 +68,10 @@ class NodeBackend:
         self._driver = driver
         self._views = views
         self._host = host
-        self._proposals = Proposals(loop, node.me, lambda operation: driver.call(node.propose, operation))
+        self._proposals = Proposals(
+            loop, node.me, lambda operation: driver.call(node.propose, operation), self._store_opens
+        )
+        self._opening: list[asyncio.Future[bool]] = []
         self._barriers: dict[int, asyncio.Future[None]] = {}
         self._next_barrier = 1
         self._changes: dict[bytes, asyncio.Future[Concluded]] = {}
@@ -103,6 +108,8 @@ class NodeBackend:
         answer = self.quorum()
         for push in list(self._quorum_watchers):
             push(answer)
+        if not answer["quorate"]:
+            self._opened(False)
         for wanted, future in list(self._expected):
             if answer["votes"]["expected"] == wanted and not future.done():
                 future.set_result(None)
@@ -114,6 +121,29 @@ class NodeBackend:
     def told_change(self) -> None:
         for wake in list(self._store_watchers):
             wake()
+
+    def told_store_status(self) -> None:
+        if self._node.replica.refusal() is None:
+            self._opened(True)
+
+    def _opened(self, usable: bool) -> None:
+        for future in self._opening:
+            if not future.done():
+                future.set_result(usable)
+
+    async def _store_opens(self) -> bool:
+        """After a membership change the store is closed until its members have the new epoch on disk: milliseconds
+        in which nobody who was just told "quorate" should be refused. False at once when not quorate."""
+        if not self.quorum()["quorate"]:
+            return False
+        future: asyncio.Future[bool] = self._loop.create_future()
+        self._opening.append(future)
+        try:
+            return await asyncio.wait_for(future, _OPENING)
+        except TimeoutError:
+            return False
+        finally:
+            self._opening.remove(future)
 
     def told_outcome(self, outcome: Outcome) -> None:
         self._proposals.outcome(outcome)
@@ -282,6 +312,14 @@ class NodeBackend:
         }
 
     async def _barrier(self) -> None:
+        try:
+            await self._one_barrier()
+        except NoQuorum:
+            if not await self._store_opens():
+                raise
+            await self._one_barrier()
+
+    async def _one_barrier(self) -> None:
         token, self._next_barrier = self._next_barrier, self._next_barrier + 1
         future: asyncio.Future[None] = self._loop.create_future()
         self._barriers[token] = future

@@ -190,6 +190,7 @@ class Daemon:
                 self._teller.path(event)
             case StatusChanged():
                 self._teller.store_status()
+                self.backend.told_store_status()
             case Persist():
                 receipt = event.receipt
                 self._writer.write(

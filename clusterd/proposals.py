@@ -9,25 +9,35 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from cfs.limits import INLINE_BYTES
 from cfs.messages import Kind, Operation, Result
 from cfs.refusals import refusal
 from cfs.status import Outcome
-from transport.errors import BadArgument, OutcomeUnknown
+from transport.errors import BadArgument, NoQuorum, OutcomeUnknown, Refused
 from transport.ids import NodeId
 
 _WINDOW = 8  # chunks of one upload under way at once
 
 
 class Proposals:
-    """writer: this node. propose: hands an operation to the node; raises Refused when it was not taken."""
+    """writer: this node. propose: hands an operation to the node; raises Refused when it was not taken.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, writer: NodeId, propose: Callable[[Operation], None]) -> None:
+    opens: waits a moment for a store that is just opening; whether it is worth to propose again.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        writer: NodeId,
+        propose: Callable[[Operation], None],
+        opens: Callable[[], Awaitable[bool]],
+    ) -> None:
         self._loop = loop
         self._writer = writer
         self._propose = propose
+        self._opens = opens
         self._waiting: dict[bytes, list[asyncio.Future[Outcome]]] = {}
 
     def outcome(self, outcome: Outcome) -> None:
@@ -44,7 +54,7 @@ class Proposals:
         waiting.append(future)
         try:
             if len(waiting) == 1:  # the same request twice at once is one operation
-                self._propose(operation)
+                await self._offer(operation, waiting)
             outcome = await future
         finally:
             waiting = self._waiting.get(operation.id, [])
@@ -58,6 +68,22 @@ class Proposals:
         if refused is not None:
             raise refused
         return outcome
+
+    async def _offer(self, operation: Operation, waiting: list[asyncio.Future[Outcome]]) -> None:
+        try:
+            try:
+                self._propose(operation)
+            except NoQuorum:
+                if not await self._opens():
+                    raise
+                self._propose(operation)
+        except BaseException as error:
+            # Who asked for the same meanwhile hears the same; a request given up here was never proposed.
+            same = error if isinstance(error, Refused) else Refused("the same request was given up before it was made")
+            for future in waiting[1:]:
+                if not future.done():
+                    future.set_exception(same)
+            raise
 
     async def put(self, ident: bytes, path: str, data: bytes, condition: int | None) -> Outcome:
         """Write a whole file of any size."""

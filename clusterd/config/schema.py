@@ -24,6 +24,7 @@ from clusterd.config.sections import (
     QuorumSection,
     SectionModel,
     Store,
+    System,
     Totem,
     UidGid,
 )
@@ -35,7 +36,6 @@ from transport.ids import MAX_LINKS, MAX_NODE_ID, MAX_RING_MEMBERS, NodeId
 _Model = TypeVar("_Model", bound=SectionModel)
 
 _SECTIONS = {"totem", "nodelist", "quorum", "logging", "store", "uidgid", "system", "resources", "nozzle", "pload"}
-_UNCHECKED = {"system", "resources", "nozzle", "pload"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class ClusterConfig:
 
     text: the file, byte for byte.  flat: every key by its path (nodes by id, interfaces by link), for comparing.
     detection: seconds from a node's death to the new membership.  gids: groups that may change things (X3).
+    realtime: ask for SCHED_RR.
     """
 
     text: bytes
@@ -59,6 +60,7 @@ class ClusterConfig:
     warnings: tuple[str, ...] = ()
     flat: dict[str, str] = field(default_factory=dict, hash=False, repr=False)
     detection: float = 0.0
+    realtime: bool = True
 
     @property
     def me(self) -> NodeId:
@@ -73,7 +75,7 @@ class ClusterConfig:
         return listed.name if listed else f"node {node}"
 
 
-class NotListed(ConfigError):
+class NotListed(ConfigError):  # noqa: N818  the way errors are named here
     """Everything else is in order, but this node is not in the nodelist."""
 
 
@@ -115,8 +117,9 @@ class _Loader:
         device = self._model(Device, _merged(quorum_at.sections, "device"))
         logging = self._model(Logging, _merged(known, "logging"))
         store = self._model(Store, _merged(known, "store"))
+        system = self._model(System, _merged(known, "system"))
         access = [self._model(UidGid, s) for s in known if s.name == "uidgid"]
-        if totem is None or quorum is None or device is None or logging is None or store is None:
+        if totem is None or quorum is None or device is None or logging is None or store is None or system is None:
             raise ConfigError(self.file, self.problems)
 
         self._check_totem(totem, totem_at)
@@ -155,6 +158,7 @@ class _Loader:
             tuple(w.at(self.file) for w in sorted(self.warnings)),
             _flat(self.root),
             round(settings.token + 0.24, 3),
+            system.sched_rr,
         )
 
     # -- sections --------------------------------------------------------------------------------------------

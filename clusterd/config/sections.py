@@ -192,3 +192,14 @@ class Store(SectionModel):
 class UidGid(SectionModel):
     uid: str = ""
     gid: str = ""
+
+
+class System(SectionModel):
+    """sched_rr is obeyed; the others name things of corosync's own inside and are taken without a word."""
+
+    sched_rr: Switch = True
+    priority: str = ""
+    qb_ipc_type: str = ""
+    move_to_root_cgroup: str = ""
+    allow_knet_handle_fallback: str = ""
+    state_dir: str = ""
