@@ -82,7 +82,7 @@ def _votes(text: str) -> list[int]:
 
 
 GLOBAL_OPTIONS = (
-    Option("socket", "the daemon's socket; else $CLUSTERD_SOCKET, else /run/clusterd", "PATH", complete="file"),
+    Option("socket", "else $CLUSTERD_SOCKET, else /run/clusterd/clusterd.sock", "PATH", complete="file"),
     Option("node", "a lab's node instead, by id or name", "N", complete="node"),
     Option("lab", "which lab; else $CLUSTERD_LAB, else `default`", "NAME", complete="lab"),
     Option("json", "one JSON object on one line; streams: one a line"),
