@@ -63,6 +63,7 @@ class Gather:
 
     __slots__ = (
         "_ctx",
+        "_incarnations",
         "_interval",
         "_views",
         "base",
@@ -85,6 +86,7 @@ class Gather:
         self.reason = reason
         self.started = now
         self.clique: tuple[NodeId, ...] = ()
+        self._incarnations: tuple[int, ...] = ()
         self.changed_at = now
         self.join_at = now
         self.held: CommitToken | None = None  # acceptable but for the wait to exclude somebody, or for the disk
@@ -95,6 +97,7 @@ class Gather:
     def choose(self, now: float) -> bool:
         """Compute our clique; True if it changed."""
         clique = self._views.clique(self._ctx.nodes, (), self.started - FRESH)
+        self._incarnations = tuple(map(self._views.incarnation, clique))
         if clique == self.clique:
             return False
         self.clique = clique
@@ -117,10 +120,12 @@ class Gather:
     def agrees(self, node: NodeId, now: float) -> bool:
         """Does this member's last join offer exactly our clique, and is it of this gather?"""
         offer = self._views.offers.get(node)
-        if offer is None or offer.clique != self.clique or self._stale(node, offer, now):
-            return False
-        incarnation = self._views.incarnation
-        return all(incarnation(m) == said for m, said in zip(offer.clique, offer.incarnations, strict=True))
+        return (
+            offer is not None
+            and offer.clique == self.clique
+            and offer.incarnations == self._incarnations
+            and not self._stale(node, offer, now)
+        )
 
     def _stale(self, node: NodeId, offer: Offer, now: float) -> bool:
         incarnation, stamp = self.base.get(node, (-1, -1))

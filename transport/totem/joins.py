@@ -7,7 +7,9 @@ to nodes outside the ring, it is the merge detection. It carries a row for every
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from transport.codec import Reader, Writer
@@ -16,11 +18,19 @@ from transport.ids import MAX_RING_MEMBERS, NO_RING, NodeId, RingId
 from transport.totem.messages import COMMIT, JOIN, pack_ring, unpack_ring
 
 GATHERING = 1
+_HEAD = struct.Struct("!BBHQBB")
+_ROW = struct.Struct("!BIIHHBB")
 _KNOWN = 1
 _LEFT = 2
 _AGE_UNIT = 0.010  # seconds
 _AGE_MAX = 0xFFFF
 _SEQ_MAX = 1 << 62
+
+
+@lru_cache(maxsize=4096)
+def _members(ids: tuple[NodeId, ...], bits: int) -> frozenset[NodeId]:
+    """The ids a bitmap stands for. Remembered: the same rows come with every join."""
+    return frozenset(node for i, node in enumerate(ids) if bits >> i & 1)
 
 
 @dataclass(slots=True)
@@ -83,42 +93,48 @@ class Join:
     @classmethod
     def decode(cls, data: bytes, now: float) -> Join:
         """Raises WireError. Ages on the wire become times on our clock."""
-        read = Reader(data)
-        read.u8()
-        flags, sender, max_seq = read.u8(), read.u16(), read.u64()
-        count, ring_count = read.u8(), read.u8()
+        if len(data) < _HEAD.size:
+            raise WireError(f"join: {len(data)} bytes, at least {_HEAD.size} expected")
+        _, flags, sender, max_seq, count, ring_count = _HEAD.unpack_from(data)
         if not 0 < count <= MAX_RING_MEMBERS or max_seq > _SEQ_MAX:
             raise WireError(f"join: {count} nodes, ring seq {max_seq}")
-        ids = [read.u16() for _ in range(count)]
+        width = (count + 7) // 8
+        position = _HEAD.size + 2 * count
+        end = len(data)
+        if end < position + width + 14 * ring_count:
+            raise WireError(f"join: {count} nodes and {ring_count} rings in {end} bytes")
+        ids: tuple[NodeId, ...] = struct.unpack_from(f"!{count}H", data, _HEAD.size)
         if any(a >= b for a, b in pairwise(ids)) or ids[0] == 0:
             raise WireError("join: node ids are not in order")
-        width = (count + 7) // 8
-
-        def bits() -> list[NodeId]:
-            value = int.from_bytes(read.raw(width), "big")
-            if value >> count:
-                raise WireError("join: a bit beyond the last node")
-            return [node for i, node in enumerate(ids) if value >> i & 1]
-
-        clique = tuple(bits())
-        rings = [unpack_ring(read.raw(14)) for _ in range(ring_count)]
+        clique_bits = int.from_bytes(data[position : position + width], "big")
+        position += width
+        rings = [unpack_ring(data[at : at + 14]) for at in range(position, position + 14 * ring_count, 14)]
+        position += 14 * ring_count
         views: dict[NodeId, View] = {}
+        widest = clique_bits
         for node in ids:
-            known = read.u8()
-            if not known & _KNOWN:
+            if position >= end:
+                raise WireError("join: ends within a row")
+            if not data[position] & _KNOWN:
+                position += 1
                 continue
-            incarnation, stamp, age, votes = read.u32(), read.u32(), read.u16(), read.u16()
-            ring, primary = read.u8(), read.u8()
-            if max(ring, primary) >= ring_count:
+            if end < position + _ROW.size + width:
+                raise WireError("join: ends within a row")
+            known, incarnation, stamp, age, votes, ring, primary = _ROW.unpack_from(data, position)
+            position += _ROW.size + width
+            if ring >= ring_count or primary >= ring_count:
                 raise WireError("join: no such ring")
-            row = frozenset(bits())
+            bits = int.from_bytes(data[position - width : position], "big")
+            widest |= bits
             heard_at = now - age * _AGE_UNIT
             left = bool(known & _LEFT)
+            row = _members(ids, bits)
             views[node] = View(incarnation, stamp, row, votes, rings[ring], rings[primary], left, heard_at)
-        read.end()
+        if position != end or widest >> count:
+            raise WireError("join: bytes after its end, or a bit beyond the last node")
         if sender not in views:
             raise WireError("join: the sender's own row is missing")
-        return cls(sender, bool(flags & GATHERING), max_seq, clique, views)
+        return cls(sender, bool(flags & GATHERING), max_seq, tuple(sorted(_members(ids, clique_bits))), views)
 
 
 @dataclass(slots=True)

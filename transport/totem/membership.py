@@ -252,7 +252,8 @@ class Membership:
         """When gather_timeout() has something to judge."""
         gather = self.phase
         assert isinstance(gather, Gather)
-        return gather.deadline() + (0.0 if gather.missing(now) else self.ctx.config.token)
+        over = gather.deadline()
+        return over if now < over else over + self.ctx.config.token
 
     def _free_at(self, members: tuple[NodeId, ...]) -> float:
         return self._echoes.free_at(members, self.views.table, self.exclusion)

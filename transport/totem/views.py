@@ -124,7 +124,7 @@ class Views:
         """
         own = self.own
         rows: dict[NodeId, frozenset[NodeId]] = {self.me: own.row}
-        doubted: set[NodeId] = set()
+        doubted: set[NodeId] = set()  # not heard of lately
         for node in nodes:
             if node == self.me:
                 continue
@@ -136,6 +136,8 @@ class Views:
             if fresh_since is not None and (view is None or view.heard_at < fresh_since):
                 rows.setdefault(node, frozenset())
                 doubted.add(node)
+        if not together and (near := self._alike(rows, doubted)) is not None:
+            return tuple(sorted(near))
         edges: dict[NodeId, set[NodeId]] = {node: set() for node in rows}
         joined = set(together)
         for node, row in rows.items():
@@ -155,6 +157,27 @@ class Views:
             else:
                 weights[node] = (view.votes, 1 if newest != NO_RING and view.primary == newest else 0)
         return clique_of(self.me, edges, weights)
+
+    def _alike(self, rows: dict[NodeId, frozenset[NodeId]], doubted: set[NodeId]) -> frozenset[NodeId] | None:
+        """The usual case, decided without building the graph: we and all we reach reach exactly each other.
+
+        None: it is not that simple. Otherwise what the graph would give.
+        """
+        known = rows.keys()
+        near = (rows[self.me] & known) | {self.me}
+        unsure = near & doubted
+        for node in near:
+            row = rows[node]
+            if node in unsure:
+                if not unsure <= row | {node}:
+                    return None
+            elif (row & known) | {node} != near:
+                return None
+        for node in known - near:
+            for other in rows[node] & unsure:
+                if node not in doubted or node in rows[other]:
+                    return None
+        return near
 
     def _newest_primary(self, edges: dict[NodeId, set[NodeId]]) -> RingId:
         newest = NO_RING

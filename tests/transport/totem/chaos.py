@@ -31,6 +31,7 @@ def run(seed: int, nodes: int | None = None, seconds: float = 12.0) -> tuple[Net
         delay=(0.0001, 0.0001 + spread),
         loss=rng.choice([0.0, 0.0, 0.01, 0.05, 0.15]),
         duplicate=rng.choice([0.0, 0.05]),
+        late=rng.choice([0.0, 0.0, 0.01, 0.05]),
         votes={node: rng.choice([1, 1, 1, 2, 0]) for node in range(1, n + 1)},
     )
     faults: Counter[str] = Counter()
@@ -107,7 +108,7 @@ def run(seed: int, nodes: int | None = None, seconds: float = 12.0) -> tuple[Net
     net.at(net.now + rng.random(), fault)
     net.run(seconds)
     net.heal()
-    net.loss = min(net.loss, 0.05)
+    net.loss, net.late = min(net.loss, 0.05), 0.0
     for node in net.ids:
         if not net.nodes.get(node) or not net.nodes[node].alive:
             net.boot(node)

@@ -64,7 +64,7 @@ class Node:
 
 
 class Net:
-    """Nodes 1..n. delay: (least, most) seconds per datagram; hop order is not kept unless delay is constant."""
+    """Nodes 1..n. delay: (least, most) seconds per datagram, `late` of them up to 0.5 s more; order is not kept."""
 
     def __init__(
         self,
@@ -74,6 +74,7 @@ class Net:
         delay: tuple[float, float] = (0.0001, 0.0003),
         loss: float = 0.0,
         duplicate: float = 0.0,
+        late: float = 0.0,
         votes: dict[NodeId, int] | None = None,
         fsync: float = 0.004,
     ) -> None:
@@ -81,7 +82,7 @@ class Net:
         self.config = config or TotemConfig()
         self.ids = list(range(1, n + 1))
         self.votes = votes or dict.fromkeys(self.ids, 1)
-        self.delay, self.loss, self.duplicate, self.fsync = delay, loss, duplicate, fsync
+        self.delay, self.loss, self.duplicate, self.late, self.fsync = delay, loss, duplicate, late, fsync
         self.now = 100.0
         self.log: list[tuple[float, NodeId, str]] = []
         self.cuts: set[tuple[NodeId, NodeId]] = set()
@@ -206,6 +207,8 @@ class Net:
             return
         low, high = self.delay
         copies = 2 if self.duplicate and self.rng.random() < self.duplicate else 1
+        if self.late and self.rng.random() < self.late:
+            high += 0.5
         for _ in range(copies):
             self.at(self.now + low + (high - low) * self.rng.random(), what)
 
