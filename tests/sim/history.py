@@ -41,7 +41,7 @@ class Call:
     revision: ACKED: of the change (reads: of the entry, 0 = absent); FAILED: the entry's revision then, where told.
     process: which life of the node answered (or would have).  attempts: retries under the same id included; once one of
         them is unknown, only ACKED or FAILED ends the doubt.
-    code: the result's word for FAILED.
+    code: the result's word for FAILED.  asked: when the last attempt began.
     """
 
     id: bytes
@@ -60,6 +60,7 @@ class Call:
     code: str = ""
     attempts: int = 1
     doubtful: bool = False
+    asked: float = 0.0
 
     @property
     def is_read(self) -> bool:
@@ -112,7 +113,7 @@ class Process:
 
 
 class StoreSample(NamedTuple):
-    """A node's store as a reader there would see it."""
+    """A node's store as a reader there would see it; process -1: its disk was lost just now."""
 
     at: float
     node: NodeId

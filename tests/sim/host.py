@@ -26,7 +26,7 @@ from tests.sim.workload import Workload
 from tests.transport.totem import evs
 from transport.errors import ClusterError
 from transport.events import ConfigurationChange, Delivery, Persist
-from transport.ids import NO_RING, LinkId, NodeId, RingId
+from transport.ids import LinkId, NodeId
 
 MARK = 8  # bytes at the end of each message that tell it from every other
 WAKE_COST = 100e-6  # seconds a process is busy with one wake-up, as measured, and with each datagram of it
@@ -285,6 +285,8 @@ class Host:
             case SaveState():
                 saved = f"{event.state.highest_expected} {event.state.newcomer}".encode()
                 self.storage.persist(Persist(0, QUORUM_FILE, saved))
+            case ConfigurationChange():
+                self.process.events.append(Configured(now, event))
             case Verdict():
                 self._verdict = event
                 self.process.events.append(Told(now, event))
@@ -299,17 +301,15 @@ class Host:
                 if read is not None:
                     self._world.workload.refused(read)
             case Changed():
-                self.process.events.append(Heard(now, "a change of the tree", self._ring()))
+                if self.node is not None:
+                    epoch = self.node.replica.log.epoch_at(event.index)
+                    self.process.events.append(Heard(now, "a change of the tree", epoch))
                 self.sample()
             case StatusChanged():
                 status = self.node.replica.status() if self.node is not None else None
                 if status is not None:
                     text = f"store {status.state}, writable {status.writable}: {status.reason}"
                     self._world.trace.line(now, self.me, text)
-
-    def _ring(self) -> RingId:
-        node = self.node
-        return node.configuration.ring_id if node is not None and node.configuration is not None else NO_RING
 
     # -- clients ---------------------------------------------------------------------------------------------
 
@@ -415,7 +415,6 @@ class Host:
                 if not ring.incarnation:
                     ring.incarnation = event.incarnations[self.me]
                 ring.events.append(event)
-                process.events.append(Configured(clock.now, event))
                 kind = "regular" if event.regular else "transitional"
                 trace.line(clock.now, self.me, f"{kind} configuration {event.ring_id} {list(event.members)}")
             return event

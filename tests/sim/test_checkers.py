@@ -280,6 +280,8 @@ def test_two_trees_at_one_revision_are_caught() -> None:
     history = history_of()
     history.samples = [StoreSample(1.0, 1, 0, 4, b"x"), StoreSample(2.0, 2, 0, 4, b"x")]
     store.check_digests(history)
+    history.samples.append(StoreSample(3.0, 3, -1, 0, b""))  # a new disk says nothing
+    store.check_digests(history)
     history.samples.append(StoreSample(3.0, 3, 0, 4, b"y"))
     assert broken(store.check_digests, history) == "S4"
 

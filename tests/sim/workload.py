@@ -19,6 +19,8 @@ from transport.ids import NodeId
 
 CLIENTS = 6
 RETRIES = 4
+BURSTS = (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 12)  # operations begun at one moment: a queue, mostly none
+AVERAGE = sum(BURSTS) / len(BURSTS)
 
 
 class Server(Protocol):
@@ -65,8 +67,10 @@ class Workload:
     def _next(self) -> None:
         if self.stopped:
             return
-        self._begin(self._random.randrange(CLIENTS))
-        self._clock.after(self._random.expovariate(self._plan.rate), self._next)
+        burst = self._random.choice(BURSTS)
+        for _ in range(burst):
+            self._begin(self._random.randrange(CLIENTS))
+        self._clock.after(self._random.expovariate(self._plan.rate / AVERAGE), self._next)
 
     def _begin(self, client: int) -> None:
         node = self._choose(client)
@@ -77,7 +81,7 @@ class Workload:
         self._numbers += 1
         number = self._numbers
         key = f"k{random.randrange(self._plan.keys)}"
-        call = Call(self._ident(number), kind, key, node, self._servers[node].process_number, client, self._clock.now)
+        call = self._call(number, kind, key, node, client)
         if kind in ("read", "local"):
             self._history.calls.append(call)
             if kind == "read":
@@ -94,16 +98,17 @@ class Workload:
         """One put at a given node, after everything healed: it must be acknowledged."""
         self._numbers += 1
         number = self._numbers
-        server = self._servers[node]
-        call = Call(self._ident(number), "put", f"last{node}", node, server.process_number, -1, self._clock.now)
+        call = self._call(number, "put", f"last{node}", node, -1)
         operation = self._operation(call, number)
         self._operations[call.id] = operation
         self._history.calls.append(call)
-        server.write(call, operation)
+        self._servers[node].write(call, operation)
         return call
 
-    def _ident(self, number: int) -> bytes:
-        return number.to_bytes(4, "big") + self._random.randbytes(12)
+    def _call(self, number: int, kind: str, key: str, node: NodeId, client: int) -> Call:
+        ident = number.to_bytes(4, "big") + self._random.randbytes(12)
+        now = self._clock.now
+        return Call(ident, kind, key, node, self._servers[node].process_number, client, now, asked=now)
 
     def _choose(self, client: int) -> NodeId | None:
         """A client stays with its node while it can connect there, mostly."""
@@ -182,6 +187,6 @@ class Workload:
         if self.stopped or node is None:
             return
         call.attempts += 1
-        call.node, call.process = node, self._servers[node].process_number
+        call.node, call.process, call.asked = node, self._servers[node].process_number, self._clock.now
         call.ended, call.outcome = None, ""
         self._servers[node].write(call, self._operations[call.id])
