@@ -4,7 +4,8 @@ Deterministic: one random.Random and a heap of events. The ring keeps exactly th
 no more: a message is received by each member in its own time; when a ring breaks, the members that go on together
 deliver, at one place, a transitional event somewhere behind what any of them delivered, then what any of them had
 received (behind a hole only what one of themselves sent), then the next regular configuration. Members install a ring
-at different times, and may never.
+at different times, and may never; and a part of a broken ring may go on in it for a while, hearing only itself, while
+the others are in the next one already: longer than any timeout would let it, for no promise may rest on a clock.
 """
 
 from __future__ import annotations
@@ -45,8 +46,12 @@ class Ring:
     members: tuple[int, ...]
     messages: list[Sent] = field(default_factory=list)
     claims: dict[int, int] = field(default_factory=dict)
-    installed: set[int] = field(default_factory=set)
     alive: bool = True
+    cut: dict[int, Any] | None = None  # once broken: node -> part; equal parts hear each other
+    token: tuple[Any, float] = (None, 0.0)  # once broken: which part can still put messages on the ring, until when
+
+    def hears(self, one: int, other: int) -> bool:
+        return self.cut is None or (one in self.cut and other in self.cut and self.cut[one] == self.cut[other])
 
 
 @dataclass
@@ -71,6 +76,7 @@ class Node:
         self.replica: Replica | None = None
         self.ring: Ring | None = None  # the last one installed
         self.next_ring: Ring | None = None  # formed, not yet installed
+        self.gathering = False  # knows that its ring is broken
         self.delivered = 0  # messages of `ring` delivered
         self.queue: list[tuple[bytes, bool]] = []  # submitted, not on a ring yet
         self.life = 0
@@ -180,15 +186,17 @@ class Cluster:
         self._forget(node)
 
     def _forget(self, node: Node) -> None:
+        if node.next_ring is not None:
+            node.next_ring.alive = False
         node.replica, node.next_ring, node.queue, node.barriers = None, None, [], {}
         node.life += 1
         for attempt in node.attempts.values():
             attempt.ended, attempt.unknown = self.now, True
         node.attempts = {}
         node.timer = None
-        if node.ring is not None:
-            node.ring.alive = False
-        node.ring = None
+        old, node.ring, node.gathering = node.ring, None, False
+        if old is not None:
+            self._break(old)
         self._reform()
 
     def add(self, n: int, votes: int = 1) -> None:
@@ -227,6 +235,16 @@ class Cluster:
         self.parts = [frozenset(self.nodes)]
         self._reform()
 
+    def _break(self, ring: Ring) -> None:
+        """From now on only those in one component, whose processes live, hear each other on it."""
+        part = {n: number for number, part in enumerate(self.parts) for n in part}
+        before = ring.cut or dict.fromkeys(ring.members)
+        here = [n for n in ring.members if self.nodes[n].ring is ring]
+        ring.cut = {n: (before[n], part[n]) for n in here if n in before}
+        if ring.token[0] is None and ring.cut:
+            window = self.random.choice([0.0, 0.002, 0.01, 0.3])
+            ring.token = (self.random.choice(here), self.now + self.random.uniform(0, window))
+
     def _reform(self) -> None:
         """Break every ring whose members are not exactly a component's processes, and form the ones that are due."""
         for part in self.parts:
@@ -236,24 +254,41 @@ class Cluster:
             rings = {id(self.nodes[n].next_ring or self.nodes[n].ring): self.nodes[n] for n in members}
             only = next(iter(rings.values()))
             present = only.next_ring or only.ring
-            if len(rings) == 1 and present is not None and present.alive and present.members == members:
+            if (
+                len(rings) == 1
+                and present is not None
+                and present.members == members
+                and (present.alive if only.next_ring else present.cut is None)
+            ):
                 continue
-            for n in members:
-                for ring in (self.nodes[n].ring, self.nodes[n].next_ring):
-                    if ring is not None:
-                        ring.alive = False
             self.seq += 4
             ring = Ring(RingId(self.seq, members[0], self.random.randrange(1 << 32)), members)
             self.count("rings")
+            latest = self.now
             for n in members:
-                self.nodes[n].next_ring = ring
-            self.after(0.002, 0.05, lambda ring=ring: self._install(ring))
+                node = self.nodes[n]
+                for old in {id(r): r for r in (node.ring, node.next_ring) if r is not None}.values():
+                    if old is node.next_ring:
+                        old.alive = False
+                    self._break(old)
+                node.next_ring = ring
+                if not node.gathering and node.ring is not None:
+                    notice = self.now + self.random.uniform(0.0, self.random.choice([0.001, 0.02, 0.3]))
+                    latest = max(latest, notice)
+                    self.at(notice, lambda node=node, life=node.life, ring=ring: self._gather(node, life, ring))
+            self.at(latest + self.random.uniform(0.002, 0.05), lambda ring=ring: self._install(ring))
+
+    def _gather(self, node: Node, life: int, ring: Ring) -> None:
+        if node.life == life and node.next_ring is not None:
+            node.gathering = True
 
     def _install(self, ring: Ring) -> None:
         """Recovery is done: each member installs the ring, in its own time."""
         if not ring.alive:
             return
         groups: dict[int, list[Node]] = {}
+        for n in ring.members:
+            self.nodes[n].gathering = True
         for n in ring.members:
             node = self.nodes[n]
             groups.setdefault(id(node.ring) if node.ring else -n, []).append(node)
@@ -296,7 +331,7 @@ class Cluster:
             for message in plan[1]:
                 self._deliver(node, message, True)
         node.ring, node.next_ring, node.delivered, node.seen_claims = ring, None, 0, {}
-        ring.installed.add(node.id)
+        node.gathering = False
         change = ConfigurationChange(True, ring.id, ring.members, transitional_members=together)
         self._call(node, lambda r: r.configuration(change, self.now))
         verdict = self.quorate(frozenset(ring.members))
@@ -313,7 +348,9 @@ class Cluster:
     def _flush(self, node: Node) -> None:
         """Put what was submitted on the ring."""
         ring = node.ring
-        if ring is None or node.next_ring is not None or not ring.alive:
+        if ring is None or node.gathering:
+            return
+        if ring.cut is not None and (not ring.hears(node.id, ring.token[0]) or self.now > ring.token[1]):
             return
         queue, node.queue = node.queue, []
         for payload, safe in queue:
@@ -326,7 +363,9 @@ class Cluster:
         self._advance(node)
 
     def _arrive(self, n: int, ring: Ring, message: Sent) -> None:
-        if ring.alive and self.nodes[n].replica is not None:
+        node = self.nodes[n]
+        listens = node.next_ring is ring or (node.ring is ring and not node.gathering)
+        if listens and ring.hears(message.sender, n):
             message.received.add(n)
             for other in ring.members if message.safe else (n,):
                 if self.nodes[other].ring is ring:
@@ -334,7 +373,7 @@ class Cluster:
 
     def _advance(self, node: Node) -> None:
         ring = node.ring
-        while ring is not None and node.ring is ring and node.next_ring is None and ring.alive:
+        while ring is not None and node.ring is ring and not node.gathering:
             if node.delivered >= len(ring.messages):
                 return
             message = ring.messages[node.delivered]
@@ -350,11 +389,11 @@ class Cluster:
 
     def _tick(self, node: Node, life: int, ring: Ring) -> None:
         """The token comes by with the claims, now and then an older state of them."""
-        if node.life != life or node.ring is not ring or not ring.alive:
+        if node.life != life or node.ring is not ring:
             return
-        if node.next_ring is None:
+        if not node.gathering:
             for n, value in ring.claims.items():
-                if self.random.random() < 0.8:
+                if ring.hears(n, node.id) and self.random.random() < 0.8:
                     node.seen_claims[n] = value
             values = dict(node.seen_claims)
             self._call(node, lambda r: r.progress(values, self.now))
@@ -423,7 +462,7 @@ class Cluster:
 
     def _claim(self, node: Node, value: int | None) -> None:
         ring = node.ring
-        if ring is None or node.next_ring is not None:
+        if ring is None or node.gathering:
             return
         if value is None:
             ring.claims.pop(node.id, None)

@@ -31,7 +31,7 @@ class Swarm:
         delay = self.random.choice([(0.0001, 0.003), (0.0001, 0.003), (0.0, 0.03)])
         self.fault_rate = self.random.choice([0.03, 0.08, 0.2])
         self.burst = self.random.choice([1, 1, 3])
-        votes = {n: 1 for n in range(1, size + 1)}
+        votes = dict.fromkeys(range(1, size + 1), 1)
         if self.random.random() < 0.2:
             votes[self.random.randint(1, size)] = 2
         self.forced: set[frozenset[int]] = set()
