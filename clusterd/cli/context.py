@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from clusterd.client import Client, NoDaemon, NotFound, UsageError
+from clusterd.client import Client, NoDaemon, UsageError
 from clusterd.control.codes import DEFAULT_SOCKET
 
 if TYPE_CHECKING:
@@ -42,13 +42,12 @@ class Context:
         return str(path or os.environ.get("CLUSTERD_SOCKET") or DEFAULT_SOCKET)
 
     def _lab_socket(self, node: str) -> str:
-        from clusterd.lab import layout, process
+        from clusterd.lab.layout import need
+        from clusterd.lab.process import look
 
-        lab = layout.load(self.lab_name)
-        if lab is None:
-            raise NotFound(f"there is no lab {self.lab_name!r}", "clusterctl lab up")
+        lab = need(self.lab_name)
         ident = lab.node(node)
-        state = process.look(lab.node_dir(ident)).state
+        state = look(lab.node_dir(ident)).state
         if state in ("stopped", "failed"):
             raise NoDaemon(f"node {ident} of lab {lab.name!r} is {state}", f"clusterctl lab start {ident}", ident)
         if state == "paused":

@@ -30,6 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _run(arguments)
     except KeyboardInterrupt:
+        sys.stderr.write("clusterctl: interrupted\n")
         return INTERRUPTED
     except BrokenPipeError:  # the reader has enough; nothing more can be said to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _POLL = 0.05  # seconds between two rounds of questions
 _SETTLE = 1.0  # seconds a ring must last when its members cannot be foretold
+_PARTED = 3.0  # seconds a ring must last before we believe that somebody cannot be reached though nothing is cut
 _WRITABLE = 2.0  # seconds more for the store to open; a store that may not (full disk) does not hold up `lab start`
 _LOG_LINES = 15
 
@@ -63,7 +64,8 @@ def stable(lab: Lab, started: list[int], deadline: float, progress: Progress) ->
     """Wait until the started nodes are in a stable ring with all running nodes they can reach, synced if quorate.
 
     Where reachability is not mutual among all (A-B cut, both see C) nobody can foretell who goes with whom: any ring
-    on which its members agree will do, once it lasted a second.
+    on which its members agree will do, once it lasted a second. A node that is missing although nothing is cut (a
+    firewall) is waited for until all paths to it have been down for some seconds.
     """
     watch = _Settling()
 
@@ -77,17 +79,19 @@ def stable(lab: Lab, started: list[int], deadline: float, progress: Progress) ->
             members = view["ring"]["members"]
             together = _together(reach, ident)
             clear = all(reach[node] == together for node in together)
-            if view["ring"]["phase"] != "operational" or (clear and members != sorted(together)):
+            missing = clear and members != sorted(together)
+            if missing and watch.age(ident, view["ring"]["id"]) >= _PARTED:
+                missing = not _all_down(lab, ident, together - set(members))
+            if view["ring"]["phase"] != "operational" or missing:
                 return f"node {ident} sees {_list(members)}, not yet {_list(sorted(together))}"
             apart = _one_ring([views[node] for node in members if node in views])
             if apart:
                 return apart
-            if not clear and not watch.settled(ident, view["ring"]["id"]):
+            if not clear and watch.age(ident, view["ring"]["id"]) < _SETTLE:
                 return f"the ring of node {ident} is young"
-            if view["quorum"]["quorate"] and view["store"]["state"] in ("syncing", "synced"):
-                synced = view["store"]["state"] == "synced"
-                if not synced or not (view["store"]["writable"] or watch.waited(ident, view["ring"]["id"])):
-                    return f"the store of node {ident} is {view['store']['state']}"
+            store = _store_lacks(view, watch.age(ident, view["ring"]["id"]))
+            if store:
+                return f"the store of node {ident} is {store}"
         return ""
 
     _until(lab, started, lacks, deadline, progress)
@@ -99,18 +103,28 @@ class _Settling:
     def __init__(self) -> None:
         self._since: dict[int, tuple[str | None, float]] = {}
 
-    def _age(self, ident: int, ring: str | None) -> float:
-        known, since = self._since.get(ident, (None, 0.0))
-        if known != ring or ident not in self._since:
-            since = time.monotonic()
-            self._since[ident] = (ring, since)
-        return time.monotonic() - since
+    def age(self, ident: int, ring: str | None) -> float:
+        if self._since.get(ident, ("", 0.0))[0] != ring:
+            self._since[ident] = (ring, time.monotonic())
+        return time.monotonic() - self._since[ident][1]
 
-    def settled(self, ident: int, ring: str | None) -> bool:
-        return self._age(ident, ring) >= _SETTLE
 
-    def waited(self, ident: int, ring: str | None) -> bool:
-        return self._age(ident, ring) >= _WRITABLE
+def _store_lacks(view: Status, age: float) -> str:
+    """Synced if quorate. A store that does not open although synced, or that is damaged, is waited for no longer."""
+    state = view["store"]["state"]
+    if not view["quorum"]["quorate"] or state not in ("syncing", "synced"):
+        return ""
+    opened = state == "synced" and (view["store"]["writable"] or age >= _WRITABLE)
+    return "" if opened else state
+
+
+def _all_down(lab: Lab, ident: int, others: set[int]) -> bool:
+    """Whether a node says that no path to any of the others is up."""
+    try:
+        with Client(lab.socket(ident), timeout=1.0, name="lab") as client:
+            return not any(row["state"] == "up" for row in client.links()["links"] if row["peer"] in others)
+    except ClientError:
+        return False
 
 
 def views(lab: Lab, patience: float) -> dict[int, Status]:
