@@ -13,6 +13,7 @@ Rules kept here and nowhere else:
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Sequence
 
@@ -39,6 +40,9 @@ from transport.sync import Sync, Synchronised
 
 SYNC, QUORUM, STORE, GROUPS, CONFIG = 1, 2, 3, 4, 5
 """Channels: the first byte of every message on the ring."""
+ROTATE_AFTER = 1.0
+"""Seconds after a removal, and between two tries, until its initiator makes the cluster key that the removed node
+never saw: by then it is out of the ring, where every member must agree."""
 GOODBYE_WAIT = 0.2
 """Seconds that a clean leave waits for its last ordered message to be sent."""
 
@@ -92,9 +96,12 @@ class Node:
         self._events: deque[NodeEvent] = deque()
         self._unsent: deque[tuple[bytes, bool]] = deque()  # our services' messages that the ring had no room for
         self._drop_key_at: float | None = None
+        self._rotate_at: float | None = None
+        self._rotation: tuple[bytes, int] | None = None  # change id and generation of a rotation of ours under way
         self._goodbye_at: float | None = None
 
     def start(self, now: float) -> None:
+        self._watch_old_keys(now)
         self.endpoint.start(now)
         self._pump(now)
 
@@ -160,10 +167,37 @@ class Node:
         self._need_quorum(now)
         generation, secret = self.changes.new_key()
         self.endpoint.security.add_cluster_key(generation, secret, now)
-        change_id = self.reconfigure.propose(Kind.KEY, generation.to_bytes(8, "big"), now)
+        try:
+            change_id = self.reconfigure.propose(Kind.KEY, self.changes.name_key(generation), now)
+        except Refused:
+            self.changes.give_up_key(generation)
+            raise
+        self._rotation = change_id, generation
         self._events.append(KeysChanged(f"cluster key generation {generation} made"))
         self._pump(now)
         return change_id
+
+    def _rotation_ended(self, concluded: Concluded, now: float) -> None:
+        if self._rotation is None or concluded.change_id != self._rotation[0]:
+            return
+        generation, self._rotation = self._rotation[1], None
+        if not concluded.reasons:
+            self._rotate_at = None
+        elif self.changes.give_up_key(generation):
+            self._events.append(KeysChanged(f"cluster key generation {generation} given up: {concluded.reasons[0]}"))
+
+    def _rotate_after_removal(self, now: float) -> None:
+        """Again and again until it is done: while a member does not answer, or the rotation before is not over."""
+        self._rotate_at = now + ROTATE_AFTER
+        listed = self.changes.config.transport.nodes.keys()
+        if self._rotation is None and self.configuration is not None and listed >= set(self.configuration.members):
+            with contextlib.suppress(Refused):
+                self.rotate_key(now)
+
+    def _watch_old_keys(self, now: float) -> None:
+        """A key that another one replaced does not stay live, however this node came by it."""
+        if self._drop_key_at is None and self.changes.old_keys:
+            self._drop_key_at = now + DROP_OLD_KEY
 
     def _need_quorum(self, now: float) -> None:
         if not self.quorate(now):
@@ -218,7 +252,12 @@ class Node:
     # -- out -------------------------------------------------------------------------------------------------
 
     def poll_transmit(self, now: float) -> Transmit | None:
-        return self.endpoint.poll_transmit(now)
+        out = self.endpoint.poll_transmit(now)
+        if out is None and self.endpoint.has_events:
+            # What is sent from a resting token is in order at once: delivered here now, not with the next packet.
+            self._pump(now)
+            out = self.endpoint.poll_transmit(now)
+        return out
 
     def next_event(self) -> NodeEvent | None:
         return self._events.popleft() if self._events else None
@@ -230,6 +269,7 @@ class Node:
             self.replica.next_timeout(),
             self.reconfigure.next_timeout(),
             self._drop_key_at,
+            self._rotate_at,
             self._goodbye_at,
         )
 
@@ -239,6 +279,8 @@ class Node:
             self._drop_key_at = None
             for generation in self.changes.drop_old_keys():
                 self._events.append(KeysChanged(f"cluster key generation {generation} ended"))
+        if self._rotate_at is not None and now >= self._rotate_at:
+            self._rotate_after_removal(now)
         if self._goodbye_at is not None and (now >= self._goodbye_at or self.endpoint.srp.backlog_bytes == 0):
             self._goodbye(now)
         for core in (self.endpoint, self.replica, self.reconfigure):
@@ -279,6 +321,7 @@ class Node:
                 elif isinstance(config, Apply):
                     self._apply(config, now)
                 else:
+                    self._rotation_ended(config, now)
                     self._events.append(config)
                 moved = True
             while (payload := self.sync.poll()) is not None:
@@ -343,6 +386,7 @@ class Node:
         elif isinstance(event, ClusterKeyLearned):
             name = self.changes.config.name_of(event.sender)
             self._events.append(KeysChanged(f"cluster key generation {event.generation} received from {name}"))
+            self._watch_old_keys(now)
             self.reconfigure.poke()
         else:
             self._events.append(event)
@@ -404,7 +448,7 @@ class Node:
             if change.kind is Kind.KEY:
                 generation = self.changes.use_key(change.body)
                 self.endpoint.security.use_cluster_key(generation, now)
-                self._drop_key_at = now + DROP_OLD_KEY
+                self._watch_old_keys(now)
                 self._events.append(KeysChanged(f"cluster key generation {generation} in use, by {initiator}"))
                 return
             taken = self.changes.take(change.body)
@@ -421,7 +465,7 @@ class Node:
             self.replica.set_nodes(loaded.config.votes, now)
             self._events.append(ConfigApplied(loaded.config, difference, initiator))
             if gone and change.initiator == self.me:
-                self.rotate_key(now)  # last of all: a key that who was removed never saw (DESIGN 6)
+                self._rotate_at = now + ROTATE_AFTER  # last of all (DESIGN 6)
         except ClusterError as error:
             self._log.error(f"a change agreed by all members cannot be taken here: {error}")
 

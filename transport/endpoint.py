@@ -135,6 +135,11 @@ class Endpoint:
     def next_event(self) -> Event | None:
         return self._events.popleft() if self._events else None
 
+    @property
+    def has_events(self) -> bool:
+        """next_event() has something to tell; poll_transmit() may bring it about."""
+        return bool(self._events)
+
     def next_timeout(self) -> float | None:
         return earliest(
             self.srp.next_timeout(),

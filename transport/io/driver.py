@@ -7,13 +7,13 @@ a subscriber does), then the one timer is armed anew.
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from transport.endpoint import Transmit
 from transport.ids import LinkId
+from transport.io.alarm import Alarm
 from transport.link.events import Address
 
 _Event = TypeVar("_Event", covariant=True)
@@ -50,12 +50,11 @@ class Driver(Generic[_Event]):
         core: Core[_Event],
         on_event: Callable[[_Event], None],
     ) -> None:
-        self._loop = loop
         self._core = core
         self._on_event = on_event
         self._sender: Sender | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._armed_for = 0.0
+        self._alarm = Alarm(loop, self._fire)
+        self._armed_for: float | None = None
         self._pumping = False
         self._again = False
         self.closed = False
@@ -98,11 +97,10 @@ class Driver(Generic[_Event]):
         self._arm()
 
     def close(self) -> None:
-        """Stop the timer; nothing is driven any more."""
-        self.closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """Stop the timer; nothing is driven any more. A second time: nothing."""
+        if not self.closed:
+            self.closed = True
+            self._alarm.close()
 
     def _transmit(self) -> None:
         batch: list[tuple[LinkId, Address, bytes]] = []
@@ -119,21 +117,14 @@ class Driver(Generic[_Event]):
 
     def _arm(self) -> None:
         """One timer. A deadline that moved back leaves it where it is: it fires, finds nothing due and is set anew,
-        which is cheaper than cancelling and making one for every packet."""
+        which is cheaper than setting it for every packet."""
         due = self._core.next_timeout()
-        if due is None:
-            return
-        if self._timer is not None:
-            if self._armed_for <= due:
-                return
-            self._timer.cancel()
-        self._armed_for = due
-        # libuv counts in whole milliseconds: rounded down, the timer would fire early and again until it is due.
-        self._timer = self._loop.call_later(math.ceil(max(0.0, due - clock()) * 1000) / 1000, self._fire)
+        if due is not None and (self._armed_for is None or due < self._armed_for):
+            self._armed_for = due
+            self._alarm.set(due)
 
     def _fire(self) -> None:
-        self._timer = None
-        # A timer may fire a little early (clock resolution, suspend); the core compares now >= deadline.
+        self._armed_for = None
         due = self._core.next_timeout()
         now = clock()
         if due is not None and now >= due:
