@@ -60,3 +60,8 @@ class Installed:
     @property
     def members(self) -> tuple[NodeId, ...]:
         return self.ring.members
+
+
+def names(nodes: tuple[NodeId, ...] | list[NodeId]) -> str:
+    """For log lines."""
+    return ", ".join(f"n{node}" for node in nodes)

@@ -15,7 +15,7 @@ from transport.errors import WireError
 from transport.events import ConfigurationChange
 from transport.ids import NO_RING, NodeId, RingId
 from transport.totem.commit import Commit, fits, issue
-from transport.totem.context import Context, Installed
+from transport.totem.context import Context, Installed, names
 from transport.totem.exclusion import Echoes
 from transport.totem.gather import Gather, Silence
 from transport.totem.joins import CommitToken, Entry, Join
@@ -165,9 +165,9 @@ class Membership:
         if to:
             self.ctx.out.append(Send(tuple(sorted(to)), self.join(False, now).encode(now), "merge"))
             self.ctx.stats.joins_sent += 1
-        clique = self.merging.merge_due(phase.ring.members, now)
-        if clique is not None:
-            self.enter_gather(f"a ring of {names(clique)} is possible", now)
+        reason = self.merging.due(phase.ring.members, now)
+        if reason is not None:
+            self.enter_gather(reason, now)
 
     # Gather
 
@@ -374,7 +374,3 @@ class Membership:
         self.ctx.stats.tokens_lost += 1
         self.enter_gather(reason, now)
         return True
-
-
-def names(nodes: tuple[NodeId, ...] | list[NodeId]) -> str:
-    return ", ".join(f"n{node}" for node in nodes)

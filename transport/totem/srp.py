@@ -16,10 +16,10 @@ from transport.core import Entropy, Log, earliest
 from transport.errors import Refused, WireError
 from transport.ids import NO_RING, NodeId, RingId
 from transport.totem.commit import Commit
-from transport.totem.context import Context, Event
+from transport.totem.context import Context, Event, names
 from transport.totem.gather import Gather
 from transport.totem.joins import CommitToken, Join
-from transport.totem.membership import Membership, names
+from transport.totem.membership import Membership
 from transport.totem.messages import COMMIT, JOIN, MCAST, TOKEN, WANT, ProgressReport, Token, Want, mcast_head
 from transport.totem.operational import Operational
 from transport.totem.packing import Backlog
