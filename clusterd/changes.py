@@ -17,20 +17,22 @@ from clusterd.reconfigure import Kind
 from quorum.options import QuorumOptions
 from transport.core import Entropy, Log
 from transport.errors import BadArgument, Refused
-from transport.keyring import Keyring
+from transport.keyring import ClusterKey, Keyring
 from transport.link.links import Resolve
 
-DROP_OLD_KEY = 30.0
-"""Seconds after a rotation until the old cluster key does nothing more but let a latecomer fetch the new one."""
 KEY_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration text, checked for this node. resolve: (node, link) -> numeric address, ours included."""
+    """A configuration text, checked for this node. resolve: (node, link) -> numeric address, ours included.
+
+    foreign: addresses it gives to this node that are not this host's.
+    """
 
     config: ClusterConfig
     resolve: Resolve = field(hash=False)
+    foreign: tuple[str, ...] = ()
 
 
 Load = Callable[[bytes], Loaded | None]
@@ -82,12 +84,12 @@ class Changes:
         self._keyring = keyring
         self._entropy = entropy
         self._log = log
+        self._last_generation = 0  # of a key made here, in use or given up: a number is never given to two secrets
 
     def judge(self, kind: Kind, body: bytes) -> list[str] | None:
         """Reasons against a change; none: agreed; None: cannot say yet."""
         if kind is Kind.KEY:
-            generation = int.from_bytes(body, "big")
-            return [] if self._keyring.is_live(generation) else None
+            return self._judge_key(body)
         try:
             loaded = self._load(body)
         except NotListed:
@@ -97,7 +99,18 @@ class Changes:
         if loaded is None:
             return None
         objection = self._objection(loaded.config.quorum)
-        return [*compare(self.config, loaded.config).refused, *([objection] if objection else [])]
+        known = set(self.config.transport.nodes[self.config.me].addresses.values())
+        reasons = [f"address {a} is not on this host" for a in loaded.foreign if a not in known]
+        return [*compare(self.config, loaded.config).refused, *reasons, *([objection] if objection else [])]
+
+    def _judge_key(self, body: bytes) -> list[str] | None:
+        generation = int.from_bytes(body[:8], "big")
+        key = next((k for k in self._keyring.live() if k.generation == generation), None)
+        if key is None:
+            return None  # it travels beside the ring and may come yet
+        if key_name(key) != body:
+            return [f"another cluster key of generation {generation} is here: two rotations met; try again"]
+        return []
 
     def difference(self, text: bytes) -> Difference:
         """What this text would change here. Raises ConfigRefused with every problem it has."""
@@ -128,20 +141,50 @@ class Changes:
         return loaded, difference
 
     def new_key(self) -> tuple[int, bytes]:
-        """The next generation and its secret. Raises Refused while another rotation is not over."""
-        if len(self._keyring.live()) > 1:
+        """The next generation and its secret. Raises Refused while the key before the current one is still live."""
+        current = self._keyring.current.generation
+        if any(key.generation < current for key in self._keyring.live()):
             raise Refused("the last key rotation is not over yet: two cluster keys are live; try again in a minute")
-        return self._keyring.current.generation + 1, self._entropy(KEY_BYTES)
+        pending = [key.generation for key in self._keyring.live() if key.generation > current]
+        for generation in pending:  # of a rotation that came to nothing
+            self._keyring.drop(generation)
+        self._last_generation = max(current, self._last_generation, *pending) + 1
+        return self._last_generation, self._entropy(KEY_BYTES)
+
+    def name_key(self, generation: int) -> bytes:
+        """What the agreement calls a live generation."""
+        return next(key_name(key) for key in self._keyring.live() if key.generation == generation)
+
+    def give_up_key(self, generation: int) -> bool:
+        """Forget a generation that did not come into use; whether there was one."""
+        current = self._keyring.current.generation
+        if generation <= current or not self._keyring.is_live(generation):
+            return False
+        self._keyring.drop(generation)
+        return True
+
+    @property
+    def old_keys(self) -> list[int]:
+        """Live generations before the current one."""
+        current = self._keyring.current.generation
+        return [key.generation for key in self._keyring.live() if key.generation < current]
 
     def drop_old_keys(self) -> list[int]:
-        """End all live generations but the current one; which they were."""
-        old = [key.generation for key in self._keyring.live() if key.generation != self._keyring.current.generation]
+        """Retire them; which they were."""
+        old = self.old_keys
         for generation in old:
             self._keyring.drop(generation)
         return old
 
     def use_key(self, body: bytes) -> int:
-        """The agreed generation. Raises BadArgument for bytes that are none."""
-        if len(body) != 8:
+        """The agreed generation. Raises BadArgument for bytes that are none, Refused for a key that is not here."""
+        if len(body) < 8:
             raise BadArgument("a cluster key generation has 8 bytes")
-        return int.from_bytes(body, "big")
+        if self._judge_key(body) != []:
+            raise Refused(f"cluster key generation {int.from_bytes(body[:8], 'big')} is not here")
+        return int.from_bytes(body[:8], "big")
+
+
+def key_name(key: ClusterKey) -> bytes:
+    """Generation and fingerprint: the same number with another secret is another key."""
+    return key.generation.to_bytes(8, "big") + key.fingerprint.encode()

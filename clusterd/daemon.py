@@ -259,7 +259,11 @@ class Daemon:
         if unknown:
             self._loop.create_task(self._resolve(unknown))
             return None
-        return Loaded(config, hosts.resolve(config.transport, self._names))
+        resolve = hosts.resolve(config.transport, self._names)
+        here = {ip: hosts.is_local(ip) for (node, _), (ip, _) in resolve.items() if node == config.me}
+        own = config.transport.nodes[config.me].addresses
+        foreign = tuple(own[link] for link in sorted(own) if not here.get(resolve.get((config.me, link), ("", 0))[0]))
+        return Loaded(config, resolve, foreign)
 
     async def _resolve(self, names: set[str]) -> None:
         # A name without an answer is remembered as no address, so that the change is judged and not asked for again.

@@ -13,7 +13,6 @@ Rules kept here and nowhere else:
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from collections.abc import Sequence
 
@@ -22,9 +21,10 @@ from cfs.replica import Replica
 from cfs.status import Claim, StatusChanged
 from cfs.status import Event as StoreEvent
 from cfs.status import Multicast as StoreMulticast
-from clusterd.changes import DROP_OLD_KEY, Changes, ConfigApplied, KeysChanged, Removed
+from clusterd.changes import Changes, ConfigApplied, KeysChanged, Removed
 from clusterd.reconfigure import Apply, Concluded, Kind, Reconfigure
 from clusterd.reconfigure import Multicast as ConfigMulticast
+from clusterd.rotation import Rotation
 from quorum.votequorum import Multicast as QuorumMulticast
 from quorum.votequorum import SaveState, Verdict, Votequorum
 from transport.core import Entropy, Log, earliest
@@ -40,9 +40,6 @@ from transport.sync import Sync, Synchronised
 
 SYNC, QUORUM, STORE, GROUPS, CONFIG = 1, 2, 3, 4, 5
 """Channels: the first byte of every message on the ring."""
-ROTATE_AFTER = 1.0
-"""Seconds after a removal, and between two tries, until its initiator makes the cluster key that the removed node
-never saw: by then it is out of the ring, where every member must agree."""
 GOODBYE_WAIT = 0.2
 """Seconds that a clean leave waits for its last ordered message to be sent."""
 
@@ -85,6 +82,7 @@ class Node:
         self.reconfigure = Reconfigure(me, lambda n: changes.config.name_of(n), changes.judge, entropy, log)
         self.reconfigure.version = changes.config.config_version
         self.reconfigure.text = changes.config.text
+        self.rotation = Rotation(changes, endpoint.security, self.reconfigure)
         self.groups = Groups(me, log)
         self.sync = Sync(me, {"groups": self.groups, "quorum": votequorum, "config": self.reconfigure}, log)
         self.configuration: ConfigurationChange | None = None
@@ -95,13 +93,10 @@ class Node:
         self._log = log
         self._events: deque[NodeEvent] = deque()
         self._unsent: deque[tuple[bytes, bool]] = deque()  # our services' messages that the ring had no room for
-        self._drop_key_at: float | None = None
-        self._rotate_at: float | None = None
-        self._rotation: tuple[bytes, int] | None = None  # change id and generation of a rotation of ours under way
         self._goodbye_at: float | None = None
 
     def start(self, now: float) -> None:
-        self._watch_old_keys(now)
+        self.rotation.watch(now)
         self.endpoint.start(now)
         self._pump(now)
 
@@ -165,39 +160,9 @@ class Node:
     def rotate_key(self, now: float) -> bytes:
         """Make a new cluster key; a Concluded event with the id returned follows. Raises Refused."""
         self._need_quorum(now)
-        generation, secret = self.changes.new_key()
-        self.endpoint.security.add_cluster_key(generation, secret, now)
-        try:
-            change_id = self.reconfigure.propose(Kind.KEY, self.changes.name_key(generation), now)
-        except Refused:
-            self.changes.give_up_key(generation)
-            raise
-        self._rotation = change_id, generation
-        self._events.append(KeysChanged(f"cluster key generation {generation} made"))
+        change_id = self.rotation.begin(now)
         self._pump(now)
         return change_id
-
-    def _rotation_ended(self, concluded: Concluded, now: float) -> None:
-        if self._rotation is None or concluded.change_id != self._rotation[0]:
-            return
-        generation, self._rotation = self._rotation[1], None
-        if not concluded.reasons:
-            self._rotate_at = None
-        elif self.changes.give_up_key(generation):
-            self._events.append(KeysChanged(f"cluster key generation {generation} given up: {concluded.reasons[0]}"))
-
-    def _rotate_after_removal(self, now: float) -> None:
-        """Again and again until it is done: while a member does not answer, or the rotation before is not over."""
-        self._rotate_at = now + ROTATE_AFTER
-        listed = self.changes.config.transport.nodes.keys()
-        if self._rotation is None and self.configuration is not None and listed >= set(self.configuration.members):
-            with contextlib.suppress(Refused):
-                self.rotate_key(now)
-
-    def _watch_old_keys(self, now: float) -> None:
-        """A key that another one replaced does not stay live, however this node came by it."""
-        if self._drop_key_at is None and self.changes.old_keys:
-            self._drop_key_at = now + DROP_OLD_KEY
 
     def _need_quorum(self, now: float) -> None:
         if not self.quorate(now):
@@ -268,19 +233,17 @@ class Node:
             self.votequorum.next_timeout(),
             self.replica.next_timeout(),
             self.reconfigure.next_timeout(),
-            self._drop_key_at,
-            self._rotate_at,
+            self.rotation.next_timeout(),
             self._goodbye_at,
         )
 
     def handle_timeout(self, now: float) -> None:
         self._check_lease(now)
-        if self._drop_key_at is not None and now >= self._drop_key_at:
-            self._drop_key_at = None
-            for generation in self.changes.drop_old_keys():
-                self._events.append(KeysChanged(f"cluster key generation {generation} ended"))
-        if self._rotate_at is not None and now >= self._rotate_at:
-            self._rotate_after_removal(now)
+        due = self.rotation.next_timeout()
+        if due is not None and now >= due:
+            listed = self.changes.config.transport.nodes.keys()
+            members = self.configuration.members if self.configuration is not None else ()
+            self.rotation.handle_timeout(now, may=self.votequorum.quorate(now) and listed >= set(members))
         if self._goodbye_at is not None and (now >= self._goodbye_at or self.endpoint.srp.backlog_bytes == 0):
             self._goodbye(now)
         for core in (self.endpoint, self.replica, self.reconfigure):
@@ -321,9 +284,11 @@ class Node:
                 elif isinstance(config, Apply):
                     self._apply(config, now)
                 else:
-                    self._rotation_ended(config, now)
+                    self.rotation.concluded(config)
                     self._events.append(config)
                 moved = True
+            while (keys := self.rotation.next_event()) is not None:
+                self._events.append(keys)
             while (payload := self.sync.poll()) is not None:
                 self._send(SYNC, payload)
                 moved = True
@@ -386,7 +351,7 @@ class Node:
         elif isinstance(event, ClusterKeyLearned):
             name = self.changes.config.name_of(event.sender)
             self._events.append(KeysChanged(f"cluster key generation {event.generation} received from {name}"))
-            self._watch_old_keys(now)
+            self.rotation.watch(now)
             self.reconfigure.poke()
         else:
             self._events.append(event)
@@ -446,10 +411,7 @@ class Node:
         initiator = self.changes.config.name_of(change.initiator)
         try:
             if change.kind is Kind.KEY:
-                generation = self.changes.use_key(change.body)
-                self.endpoint.security.use_cluster_key(generation, now)
-                self._watch_old_keys(now)
-                self._events.append(KeysChanged(f"cluster key generation {generation} in use, by {initiator}"))
+                self.rotation.apply(change.body, initiator, now)
                 return
             taken = self.changes.take(change.body)
             if taken is None:
@@ -465,7 +427,7 @@ class Node:
             self.replica.set_nodes(loaded.config.votes, now)
             self._events.append(ConfigApplied(loaded.config, difference, initiator))
             if gone and change.initiator == self.me:
-                self._rotate_at = now + ROTATE_AFTER  # last of all (DESIGN 6)
+                self.rotation.want(now)  # a key that who was removed never saw: last of all (DESIGN 6)
         except ClusterError as error:
             self._log.error(f"a change agreed by all members cannot be taken here: {error}")
 

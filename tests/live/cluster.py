@@ -111,7 +111,7 @@ class Cluster:
 
     def ctl(self, node: int, *words: str, stdin: bytes = b"") -> tuple[int, Row, str]:
         """clusterctl with --json: (exit status, the object, stderr)."""
-        done = clusterctl("--lab", self.name, "--node", str(node), *words, "--json", stdin=stdin)
+        done = clusterctl("--socket", self.lab.socket(node), *words, "--json", stdin=stdin)
         text = done.stdout.decode()
         return done.returncode, json.loads(text) if text.strip() else {}, done.stderr.decode()
 
