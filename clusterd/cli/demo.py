@@ -163,6 +163,7 @@ class Demo:
         _check(active == {(2, 1), (3, 1)}, f"data goes over (peer, link) {sorted(active)}")
         members = self._status(1)["ring"]["members"]
         _check(members == [1, 2, 3], f"the ring is {members}")
+        actions.heal(self.lab, None, None, None, False)
         return [
             f"{writer.written} writes acknowledged, {writer.written - before} of them after the cut",
             f"longest gap between two: {writer.gap * 1000:.0f} ms; nobody left the ring",
@@ -301,7 +302,7 @@ def main(argv: list[str] | None = None) -> int:
     if held and keep:
         command = _clusterctl()
         console.print(f"It runs on. Look:  {command} --lab {demo.name} --node 1 status", soft_wrap=True)
-        console.print(f"       End it:  {command} --lab {demo.name} lab down", soft_wrap=True)
+        console.print(f"          End it:  {command} --lab {demo.name} lab down", soft_wrap=True)
     return 0 if held else 1
 
 

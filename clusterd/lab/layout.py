@@ -140,9 +140,11 @@ def locked(name: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX)
             if not _still(path, file.fileno()):
                 continue  # `lab down` removed it while we waited: nobody else will wait for this one
-            yield
-            if not os.path.lexists(home(name)):
-                os.unlink(path)
+            try:
+                yield
+            finally:
+                if not os.path.lexists(home(name)):
+                    os.unlink(path)
             return
 
 

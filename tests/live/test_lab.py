@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from clusterd.lab import layout
+
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 ROOT = Path(__file__).parents[2]
 
@@ -201,6 +203,7 @@ def test_addresses_in_use_are_not_taken(tmp_path: Path):
         used.bind(("127.253.0.1", 5405))
         assert ctl.fails(6, "lab", "up", "--base", 253, "--dir", tmp_path / "lab")["code"] == "CONFLICT"
     assert not (tmp_path / "lab").exists()
+    assert not Path(layout.home(ctl.name) + ".lock").exists()
 
 
 def test_the_demo_holds_and_cleans_up():
@@ -223,7 +226,5 @@ def test_an_interrupted_demo_cleans_up():
     demo.send_signal(signal.SIGINT)
     out, _ = demo.communicate(timeout=60)
     assert demo.returncode == 130, out
-    from clusterd.lab import layout
-
     assert f"demo-{demo.pid}" not in layout.names()
     assert not Path(layout.home(f"demo-{demo.pid}")).exists()
