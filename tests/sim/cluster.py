@@ -205,10 +205,9 @@ class Cluster:
     def _acked(self, host: Host, call: Call) -> None:
         """Called at the moment of an acknowledgement: whose disks have the operation now?"""
         holders = tuple(node for node, other in self.hosts.items() if other.storage.holds(call.id))
-        node = host.node
-        members = node.configuration.members if node is not None and node.configuration is not None else ()
         epoch = host.storage.epoch_of(call.id) or NO_RING
-        self.history.durable.append(Durable(self.clock.now, call.id, host.me, holders, members, epoch))
+        votes = host.storage.data_set_of(call.id) or self.plan.votes
+        self.history.durable.append(Durable(self.clock.now, call.id, host.me, holders, votes, epoch))
 
     def _call_ended(self, call: Call) -> None:
         """Judged at once: S3's deadline."""

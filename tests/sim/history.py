@@ -123,13 +123,16 @@ class StoreSample(NamedTuple):
 
 
 class Durable(NamedTuple):
-    """Whose disks held an operation when it was acknowledged. epoch: that of its record at the proposer."""
+    """Whose disks held an operation when it was acknowledged.
+
+    epoch: that of its record at the proposer.  votes: of the data set in force there.
+    """
 
     at: float
     id: bytes
     proposer: NodeId
     holders: tuple[NodeId, ...]
-    members: tuple[NodeId, ...]
+    votes: dict[NodeId, int]
     epoch: RingId
 
 

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from random import Random
 
 from cfs.disk import Adopt, AppendLog, Checkpoint, DiskRequest, MarkCommit, StoreImage, TruncateTail
-from cfs.records import EpochRecord, LogRecord, RecordKind
+from cfs.records import DataSet, EpochRecord, LogRecord, RecordKind
 from tests.sim.clock import Clock
 from tests.sim.disk import SimDisk
 from transport.events import Persist
-from transport.ids import RingId
+from transport.ids import NodeId, RingId
 
 RETRY = 1.0  # seconds until a small file that could not be written is tried again (transport/io/files.py)
 _ID = slice(4, 20)  # where an encoded operation has its id (cfs/messages.py)
@@ -42,7 +42,9 @@ class Storage:
         self._asked: dict[int, Answered] = {}
         self._files_under_way: list[Persist] = []
         self._wake: float | None = None
-        self._epoch_of: dict[bytes, RingId | None] = {}  # operations on this disk; None: only in the tree's outcomes
+        # Operations on this disk: epoch and index of their records; None: only in the tree's outcomes.
+        self._place: dict[bytes, tuple[RingId, int] | None] = {}
+        self._data_sets: list[tuple[int, dict[NodeId, int]]] = []  # votes, from this log index on
         self.store = SimDisk(random)
         self.files: dict[str, bytes] = {}
         self.slow = 1.0
@@ -102,7 +104,8 @@ class Storage:
             self._note_records(request.records)
         elif isinstance(request, Adopt):
             self.transfers += bool(request.image.index)
-            self._epoch_of = dict.fromkeys(request.image.outcomes)
+            self._place = dict.fromkeys(request.image.outcomes)
+            self._data_sets = [(request.position.index, dict(request.lineage.data_set.votes))]
             self._note_records(request.records)
             self.epochs.update((epoch.ring_id, epoch) for epoch in request.lineage.epochs)
         elif isinstance(request, TruncateTail):
@@ -112,24 +115,35 @@ class Storage:
         for record in records:
             ident = operation_id(record)
             if ident is not None:
-                self._epoch_of[ident] = record.epoch
+                self._place[ident] = (record.epoch, record.index)
                 self.ever_logged.add(ident)
+            elif record.kind is RecordKind.DATA_SET:
+                self._data_sets.append((record.index, dict(DataSet.decode(record.body).votes)))
             elif record.kind is RecordKind.EPOCH:
                 epoch = EpochRecord.decode(record.body)
                 self.epochs[epoch.ring_id] = epoch
 
     def _read_again(self) -> None:
         image = self.store.peek()
-        self._epoch_of = dict.fromkeys(image.state.outcomes)
+        self._place = dict.fromkeys(image.state.outcomes)
+        self._data_sets = [(image.position.index, dict(image.lineage.data_set.votes))]
         self._note_records(image.retained)
         self._note_records(image.tail)
 
     def holds(self, operation: bytes) -> bool:
-        return operation in self._epoch_of
+        return operation in self._place
 
     def epoch_of(self, operation: bytes) -> RingId | None:
         """The epoch an operation was logged in, None when its record is not in this log."""
-        return self._epoch_of.get(operation)
+        place = self._place.get(operation)
+        return place[0] if place is not None else None
+
+    def data_set_of(self, operation: bytes) -> dict[NodeId, int] | None:
+        """The votes of the data members when the operation was logged."""
+        place = self._place.get(operation)
+        if place is None:
+            return None
+        return [votes for index, votes in self._data_sets if index <= place[1]][-1]
 
     def discarded(self) -> frozenset[bytes]:
         """The operations set aside on this disk."""

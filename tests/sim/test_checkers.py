@@ -30,6 +30,7 @@ from tests.transport.totem.evs import Trace
 from transport.events import ConfigurationChange, Delivery
 from transport.ids import NO_RING, RingId
 
+VOTES = {1: 1, 2: 1, 3: 1}
 RINGS = [RingId(4, 1, 1), RingId(8, 1, 1), RingId(12, 2, 1)]
 
 
@@ -212,21 +213,23 @@ def stores(outcomes: dict[bytes, tuple[str, int]], **more: frozenset[bytes]) -> 
 def test_an_ack_needs_the_required_set_on_disk() -> None:
     """On disk at the proposer and on a data majority, at the moment of the ack."""
     history = history_of()
-    history.durable = [Durable(1.0, ident(1), 1, (1, 2), (1, 2, 3), RINGS[0])]
+    history.durable = [Durable(1.0, ident(1), 1, (1, 2), VOTES, RINGS[0])]
     store.check_required_sets(history)
-    history.durable = [Durable(1.0, ident(1), 1, (2, 3), (1, 2, 3), RINGS[0])]
+    history.durable = [Durable(1.0, ident(1), 1, (2, 3), VOTES, RINGS[0])]
     assert broken(store.check_required_sets, history) == "S1"
-    history.durable = [Durable(1.0, ident(1), 1, (1,), (1, 2, 3), RINGS[0])]
+    history.durable = [Durable(1.0, ident(1), 1, (1,), VOTES, RINGS[0])]
     assert broken(store.check_required_sets, history) == "S1"
+    history.durable = [Durable(1.0, ident(1), 1, (1,), {1: 1}, RINGS[0])]  # last_man_standing had lowered it
+    store.check_required_sets(history)
 
 
 def test_a_narrow_epoch_needs_every_holder() -> None:
     """Quorate without a data majority: on every member with a good store."""
     history = history_of()
     history.epochs[RINGS[0]] = EpochRecord(RINGS[0], NO_RING, 1, 1, EpochKind.NARROW, 0, (1, 2))
-    history.durable = [Durable(1.0, ident(1), 1, (1, 2), (1, 2), RINGS[0])]
+    history.durable = [Durable(1.0, ident(1), 1, (1, 2), VOTES, RINGS[0])]
     store.check_required_sets(history)
-    history.durable = [Durable(1.0, ident(1), 1, (1,), (1, 2), RINGS[0])]
+    history.durable = [Durable(1.0, ident(1), 1, (1,), VOTES, RINGS[0])]
     assert broken(store.check_required_sets, history) == "S1"
 
 
@@ -300,7 +303,7 @@ def test_two_branches_that_both_acknowledged_are_caught() -> None:
     history = history_of()
     for ring, parent in ((RINGS[0], NO_RING), (RINGS[1], RINGS[0]), (RINGS[2], RINGS[1])):
         history.epochs[ring] = EpochRecord(ring, parent, 1, 1, EpochKind.MAJORITY, 0, (1, 2, 3))
-        history.durable.append(Durable(1.0, ident(1), 1, (1, 2), (1, 2, 3), ring))
+        history.durable.append(Durable(1.0, ident(1), 1, (1, 2), VOTES, ring))
     store.check_epochs_form_one_line(history)
     history.epochs[RINGS[2]] = replace(history.epochs[RINGS[2]], parent=RINGS[0])
     assert broken(store.check_epochs_form_one_line, history) == "Q5"

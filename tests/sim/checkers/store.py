@@ -28,7 +28,6 @@ def check(history: History) -> None:
 def check_required_sets(history: History) -> None:
     """S1: at the moment of the ack the operation is on disk at the proposer and on a data majority, or, where the epoch
     is narrow, on every member."""
-    total = sum(history.votes.values())
     for ack in history.durable:
         if ack.proposer not in ack.holders:
             text = f"acknowledged by node {ack.proposer}, which does not have it on disk"
@@ -41,7 +40,8 @@ def check_required_sets(history: History) -> None:
                     ack.at, "S1", f"operation {ack.id.hex()} acknowledged in a narrow epoch without {missing}"
                 )
             continue
-        held = sum(history.votes[node] for node in ack.holders)
+        total = sum(ack.votes.values())
+        held = sum(ack.votes.get(node, 0) for node in ack.holders)
         if 2 * held <= total:
             text = f"acknowledged with {held} of {total} data votes on disk (nodes {list(ack.holders)})"
             raise Violation(ack.at, "S1", f"operation {ack.id.hex()} {text}")
