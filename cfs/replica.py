@@ -1,29 +1,26 @@
 """This node's copy of the store: what the ring and the disk say goes in; what to send, write and answer comes out.
 
-Source: DESIGN 4 (S1-S6) and 7; docs/protocol-store.md has the messages, the rules and why they are safe. Between any
-two calls:
-    state.index <= min(committed, journal.on_disk)     visible here = committed, and in this node's log on disk
-    journal.on_disk <= log.end.index                   a claim never says more than the disk
-    whole  =>  the log is the leader's up to this place of the total order
-Inputs come in ring order; `_settle` after each of them draws every conclusion that became possible.
+Source: DESIGN 4 (S1-S6) and 7; docs/protocol-store.md has the messages, the rules and why they are safe. The parts:
+cfs/primary.py what all members share, cfs/store.py what this node holds, cfs/catchup.py how it gets what it lacks,
+cfs/proposals.py who waits for an answer. Inputs come in ring order; `_settle` after each of them draws every conclusion
+that became possible.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
-from cfs import transfer, wire
+from cfs import wire
+from cfs.catchup import CatchUp
+from cfs.condition import Condition
 from cfs.dataset import next_change
-from cfs.disk import CHECKPOINT_BYTES, CHECKPOINT_RECORDS, Adopt, StoreHealth, StoreImage
-from cfs.entries import StateImage
+from cfs.disk import StoreImage
 from cfs.epochs import names
-from cfs.errors import DiskFailed
-from cfs.journal import Journal
 from cfs.log import NO_MARK, Log, Mark
-from cfs.messages import Operation
+from cfs.messages import Applied, Operation
 from cfs.primary import Primary
 from cfs.proposals import Barriers, Pending, Proposals
-from cfs.records import START, EpochKind, EpochRecord, Lineage, LogPosition, LogRecord, RecordKind
+from cfs.records import LogRecord, RecordKind
 from cfs.state import State
 from cfs.status import (
     BarrierDone,
@@ -38,23 +35,15 @@ from cfs.status import (
     StoreSettings,
     StoreStatus,
 )
+from cfs.store import LocalStore
 from cfs.wire import Health
 from transport.core import Entropy, earliest
 from transport.core import Log as Logger
-from transport.errors import NoQuorum, Refused, WireError
+from transport.errors import Refused, WireError
 from transport.events import ConfigurationChange
-from transport.ids import NO_RING, NodeId, RingId
+from transport.ids import NO_RING, NodeId
 
-MAX_ASKS = 16  # transfers asked for in one configuration before this node gives up on it
 MAX_UNWRITTEN = 100_000  # records a node with a failed disk keeps up with; beyond, it falls behind
-
-
-class _Adopting:
-    """A store being replaced on disk: what takes effect when that is answered."""
-
-    def __init__(self, ring: RingId, attempt: int, state: State, log: Log, committed: int, reason: str) -> None:
-        self.ring, self.attempt = ring, attempt
-        self.state, self.log, self.committed, self.reason = state, log, committed, reason
 
 
 class Replica:
@@ -67,63 +56,34 @@ class Replica:
         self.me = me
         self.settings = settings
         self.malformed = 0
-        self.committed = 0
         self._say = log
         self._now = now
         self._events: deque[Event] = deque()
-        self._operations: dict[int, Operation] = {}  # decoded bodies of records not applied yet
-        self._quorate = False
         self._nodes: dict[NodeId, int] = {}
         self._lowered: frozenset[NodeId] | None = None
-        self._known: dict[NodeId, Mark] = {}  # claims seen, by node
+        self._seen: dict[NodeId, Mark] = {}  # claims of others, the highest
         self._proposals = Proposals(settings)
         self._barriers = Barriers(settings.deadline)
-        self._adopting: _Adopting | None = None
-        self._checkpointed = image.position.index
-        self._checkpoint_bytes = 0
-        self._open_store(image)
+        self._store = LocalStore(image, settings, log, self._applied)
+        self._events.clear()  # what was applied while opening the store nobody watched yet
         self._closed = True  # no messages count: not yet in a regular configuration, or after its transitional event
         self._enter(Primary(NO_RING, ()))
         self._told = self._summary()
 
-    def _open_store(self, image: StoreImage) -> None:
-        self._health = {StoreHealth.OK: Health.GOOD}.get(image.health, Health.FRESH if image.fresh else Health.LOST)
-        self._trouble = image.message if self._health is Health.LOST else ""
-        self._take_all = image.health in (StoreHealth.DAMAGED, StoreHealth.MISSING)
-        try:
-            self.state = State(image.state)
-        except ValueError as error:
-            self._say.error(f"store: the tree on disk is damaged: {error}")
-            self.state, self._health, self._take_all = State(), Health.LOST, True
-        self.log = Log() if self._take_all else _log_of(image)
-        self.committed = max(min(image.commit_index, self.log.end.index), self.log.base.index)
-        self._journal = Journal(self.log.end.index, self.committed, self.settings.durable)
-        self._unresolved = self.log.end.index if self.log.end.index > self.committed else 0
-        if not self._take_all:
-            self._apply()
-        self._events.clear()  # nobody watched yet
-
     def _enter(self, primary: Primary) -> None:
         """A new configuration: nothing of the last one counts any more."""
         self._primary = primary
-        self._attempt_begins()
         self._quorate = False  # a verdict is about one membership
-        self._asks = 0
         self._reported = False
         self._claimed: int | None = None
+        self._attempt_begins()
 
     def _attempt_begins(self) -> None:
-        self._whole = False
-        self._ready_at = 0
-        self._announced = False
-        self._asked = False
+        self._catchup = CatchUp(self.me, self._primary, self._store, self._send, self._say)
+        self._ready_at = 0  # the log index from which on this node's disk may count
+        self._announced = False  # READY was said, and not LOST since
         self._resend = False
         self._proposed_set = 0
-        self._receiver: transfer.Receiver | None = None
-        self._kept: transfer.Kept | None = None
-        self._need: wire.Need | None = None
-        self._sender: transfer.Sender | None = None
-        self._starting = False
 
     # --- inputs --------------------------------------------------------------------------------------------------
 
@@ -158,13 +118,16 @@ class Replica:
         primary = self._primary
         if self._closed or not primary.opened:
             return
+        moved = False
         for node, value in values.items():
             index = value - 1
             if node in primary.members and index > primary.claims.get(node, 0):
+                moved = True
                 primary.claims[node] = index
                 if not primary.narrow:
-                    self._known[node] = max(self._known.get(node, NO_MARK), (primary.ring, index))
-        self._settle()
+                    self._seen[node] = max(self._seen.get(node, NO_MARK), (primary.ring, index))
+        if moved:
+            self._settle()
 
     def set_quorate(self, quorate: bool, now: float) -> None:
         """The quorum service's verdict about the present configuration: told after each regular one, also when it is
@@ -196,7 +159,7 @@ class Replica:
         Raises NoQuorum, DiskFailed, QueueFull, TooLarge or Refused: then it did not happen and will not.
         """
         self._now = now
-        known = self.state.outcome(operation.id) if self.readable() else None
+        known = None if self.unreadable() else self.state.outcome(operation.id)
         if known is not None:
             self._events.append(Outcome(operation, known, repeated=True))
             return
@@ -210,20 +173,21 @@ class Replica:
     def persisted(self, receipt: int, error: str | None, now: float) -> None:
         """The disk's answer to a request, or with receipt 0 that it failed or works again."""
         self._now = now
-        adopting = self._journal.adopting
-        if error is not None and not self._journal.failed:
+        journal = self._store.journal
+        adopting = journal.adopting
+        if error is not None and not journal.failed:
             self._say.error(f"store: the disk does not take writes: {error}")
         elif receipt == 0 and error is None:
             self._say.info("store: the disk works again")
-        self._journal.persisted(receipt, error)
-        if adopting and not self._journal.adopting:
+        journal.persisted(receipt, error)
+        if adopting and not journal.adopting:
             self._adopted(error)
         self._settle()
 
     def barrier(self, token: int, now: float) -> None:
         """A linearizable read begins: BarrierDone(token) or BarrierFailed(token) follows."""
         self._now = now
-        reason = self._unusable()
+        reason = self._condition().unusable()
         if reason:
             self._events.append(BarrierFailed(token, reason))
             return
@@ -233,10 +197,10 @@ class Replica:
     def leave(self, now: float) -> None:
         """This process will end cleanly: let the disk bring its database up to date."""
         self._now = now
-        self._checkpoint()
+        self._store.checkpoint(now)
 
     def next_timeout(self) -> float | None:
-        stall = self._journal.stall_time() if self._announced else None
+        stall = self._store.journal.stall_time() if self._announced else None
         return earliest(self._proposals.next_deadline(), self._barriers.next_deadline(), stall)
 
     def handle_timeout(self, now: float) -> None:
@@ -252,21 +216,29 @@ class Replica:
         """The next thing to send, write or tell; None: nothing now."""
         if self._events:
             return self._events.popleft()
-        self._journal.flush(self.log, self._now)
-        return self._journal.next_request()
+        self._store.journal.flush(self._store.log, self._now)
+        return self._store.journal.next_request()
 
     # --- what is known -------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """The tree as it may be shown now (see `unreadable`)."""
+        return self._store.state
+
+    @property
+    def log(self) -> Log:
+        return self._store.log
+
+    @property
+    def committed(self) -> int:
+        """The highest log index known committed."""
+        return self._store.committed
 
     @property
     def highest_ring_seq(self) -> int:
         """The highest ring seq in the store: the next ring's has to be greater."""
         return self.log.end.epoch.seq
-
-    @property
-    def primary_members(self) -> tuple[NodeId, ...]:
-        """Who had the state on disk when the primary of this configuration opened; empty while none is open here."""
-        primary = self._primary
-        return tuple(sorted(primary.ready)) if self._whole and primary.opened else ()
 
     def readable(self) -> bool:
         """May local reads be answered, from `state`?"""
@@ -274,93 +246,24 @@ class Replica:
 
     def unreadable(self) -> str:
         """Why not, in one sentence; empty when they may."""
-        if self._health is Health.FRESH:
-            return "this node has no store yet"
-        if self._health is Health.LOST:
-            return f"the store of this node waits for a resync: {self._trouble or 'older than it should be'}"
-        if self._unresolved:
-            text = "writes from before the restart wait for the other nodes' word whether they count"
-            return f"{text} (log index {self.state.index} of {self._unresolved})"
-        return ""
+        return self._store.unreadable()
 
     def refusal(self) -> Refused | None:
         """Why a write is refused now; None when it would be tried."""
-        primary = self._primary
-        reason = self._unusable()
-        if reason:
-            return NoQuorum(reason)
-        if self._journal.failed or self._journal.stalled(self._now):
-            return DiskFailed(f"the disk of this node does not take writes: {self._journal.failed or 'it hangs'}")
-        if not primary.required_present(self.log.data_sets(self.committed)):
-            return DiskFailed(f"too few disks take writes: those of nodes {names(primary.ready)} do")
-        return None
-
-    def _unusable(self) -> str:
-        """Why neither writes nor linearizable reads are possible here, or nothing."""
-        primary = self._primary
-        choice = primary.choice
-        if not self._quorate:
-            return "this node is not quorate"
-        if self._closed or choice is None:
-            return "the members of the cluster are changing"
-        if choice.leader is None:
-            return choice.reason
-        if self._whole and primary.opened:
-            return ""
-        if not self._whole:
-            if choice.kind is EpochKind.NARROW and self.me in choice.lost:
-                return "the store of this node is resynced when a data majority is present"
-            return "this node is catching up" if self._asks < MAX_ASKS else "this node could not catch up: see its log"
-        waiting = (choice.good | choice.lost) & set(primary.members) - primary.ready
-        return f"waiting until nodes {names(waiting)} have the same state on disk"
+        made = self._condition().refusal()
+        return made[0](made[1]) if made else None
 
     def status(self) -> StoreStatus:
-        primary, state = self._primary, self.state
-        choice = primary.choice
-        refusal = self.refusal()
-        sets = self.log.data_sets(self.committed)
-        usable = self._whole and primary.opened
-        holders = [n for n, claim in primary.claims.items() if claim >= state.index] if usable else [self.me]
-        narrow = usable and primary.narrow
-        return StoreStatus(
-            state=self._state_word(),
-            writable=refusal is None,
-            reason=str(refusal) if refusal else "",
-            revision=state.revision,
-            digest=state.digest(),
-            entries=state.entries,
-            bytes=state.bytes,
-            durable_revision=state.revision,
-            durable_on=tuple(sorted(holders)) if self._health is Health.GOOD else (),
-            durability="disk" if self.settings.durable else "memory",
-            readable=self.readable(),
-            unreadable=self.unreadable(),
-            epoch=str(primary.ring) if usable else str(self.log.end.epoch),
-            kind=choice.kind.name.lower() if usable and choice else None,
-            held_only_by=tuple(sorted(primary.ready)) if narrow else (),
-            data_set=dict(sets[0].votes),
-            learners=tuple(sorted(n for n in primary.members if n not in sets[0].votes or n not in primary.ready)),
-            era=self.log.era,
-            log_index=self.log.end.index,
-            committed_index=self.committed,
-            applied_index=state.index,
-            received=None if self._receiver is None else self._receiver.chunks * wire.CHUNK_BYTES,
-            disk_message=self._journal.failed,
-            alarm=bool(choice and choice.alarm),
-            malformed=self.malformed,
-        )
+        """All of it at this moment; cheap enough to ask for often."""
+        return self._condition().status(self.settings, self.malformed)
 
-    def _state_word(self) -> str:
-        if self._journal.failed:
-            return "disk_error"
-        if self._health is Health.LOST:
-            return "damaged"
-        settled = self._whole and self._primary.opened and not self._unresolved
-        return "synced" if settled else "syncing"
+    def _condition(self) -> Condition:
+        return Condition(self.me, self._now, self._closed, self._quorate, self._primary, self._catchup, self._store)
 
     def _summary(self) -> tuple[str, str]:
-        refusal = self.refusal()
-        return self._state_word(), str(refusal) if refusal else ""
+        condition = self._condition()
+        refusal = condition.refusal()
+        return condition.word(), refusal[1] if refusal else ""
 
     def _count_malformed(self, sender: NodeId, error: WireError) -> None:
         self.malformed += 1
@@ -388,20 +291,17 @@ class Replica:
             case wire.ProposeSet():
                 self._on_propose_set(message)
             case wire.Barrier():
-                if sender == self.me and self._whole:
+                if sender == self.me and self._catchup.whole:
                     self._barriers.delivered(message.number, self.log.end.index)
             case wire.Need():
-                if sender not in primary.ready and message.attempt == primary.attempt:
-                    primary.needs[sender] = message
-                if self._sender is not None and self._sender.start.target == sender:
-                    self._sender = None
+                self._catchup.on_need(sender, message)
             case wire.Start():
-                self._on_start(sender, message)
+                self._catchup.on_start(sender, message)
             case wire.Have():
-                if self._sender is not None and self._sender.start.number == message.number:
-                    self._sender.have(message)
+                self._catchup.on_have(sender, message)
             case wire.Chunk():
-                self._on_chunk(sender, message)
+                if self._catchup.on_chunk(sender, message, self._now):
+                    self._caught_up()
 
     def _on_propose(self, sender: NodeId, message: wire.Propose) -> None:
         if not self._primary.opened:
@@ -411,9 +311,7 @@ class Replica:
         except WireError as error:
             self._count_malformed(sender, error)
             return
-        self._log(RecordKind.OPERATION, message.operation)
-        if self._whole:
-            self._operations[self.log.end.index] = operation
+        self._log(RecordKind.OPERATION, message.operation, operation)
 
     def _on_propose_set(self, message: wire.ProposeSet) -> None:
         """The proposer saw to it that the last change is in force; the version tells whether it knew the last one."""
@@ -422,45 +320,18 @@ class Replica:
             primary.latest_set = message.data_set
             self._log(RecordKind.DATA_SET, message.data_set.encode())
 
-    def _log(self, kind: RecordKind, body: bytes) -> None:
+    def _log(self, kind: RecordKind, body: bytes, operation: Operation | None = None) -> None:
         """One record at this place of the order: into the log, or kept until the log is whole."""
-        if self._whole:
-            self.log.append(LogRecord.after(self.log.end, self._primary.ring, kind, body))
-        elif self._kept is not None and not self._kept.keep(kind, body):
-            self._say.warning("store: too many writes while catching up, starting over")
-            self._fail_transfer(self._take_all)
+        if self._catchup.whole:
+            self._store.append(LogRecord.after(self.log.end, self._primary.ring, kind, body), operation)
+        else:
+            self._catchup.keep(kind, body)
 
     # --- the way to a primary ------------------------------------------------------------------------------------
 
-    def _report(self) -> None:
-        self._reported = True
-        log = self.log
-        data_set, pending = log.data_sets(self.committed)
-        known = log.holders()
-        for node, mark in self._known.items():
-            known[node] = max(mark, known.get(node, NO_MARK))
-        known.pop(self.me, None)
-        self._send(
-            wire.Report(
-                health=self._health,
-                disk_ok=not self._journal.failed,
-                nodes=self._nodes,
-                standing=log.standing(),
-                end=log.end,
-                committed=(log.epoch_at(self.committed), self.committed),
-                cluster=log.cluster,
-                tail=log.tail(),
-                data_set=data_set,
-                pending=pending,
-                known=known,
-                applied=self.state.index,
-                revision=self.state.revision,
-                digest=self.state.digest(),
-            )
-        )
-
     def _chosen(self) -> None:
-        primary = self._primary
+        """All reports are in: this configuration knows what it goes on from, or why it cannot."""
+        primary, store = self._primary, self._store
         choice = primary.choice
         assert choice is not None
         self._attempt_begins()
@@ -468,316 +339,127 @@ class Replica:
             say = self._say.error if choice.alarm else self._say.info
             say(f"store: no primary on ring {primary.ring}: {choice.reason}")
             return
-        trusted = self._health is Health.GOOD and (self.me in choice.good)
-        if self._health is Health.GOOD and self.me not in choice.good:
-            self._health, self._trouble = Health.LOST, "others know of writes it once had on disk"
-            self._say.error("store: older than it was: the disk was rolled back; resyncing")
-        if choice.genesis:
-            self._kept = transfer.Kept()
-        elif trusted and self.log.end == choice.base:
+        if store.health is Health.GOOD and self.me not in choice.good:
+            store.rolled_back()
+        if store.health is Health.GOOD and not choice.genesis and store.log.end == choice.base:
             self._becomes_whole()
         for node, report in primary.reports.items():  # what they say now outweighs what was seen of them
-            if node in self._known:
-                self._known[node] = min(self._known[node], report.standing.majority)
+            if node in self._seen:
+                self._seen[node] = min(self._seen[node], report.standing.majority)
 
     def _becomes_whole(self) -> None:
-        self._whole = True
+        for kind, body in self._catchup.finished():
+            self._log(kind, body)
         self._ready_at = self.log.end.index
-        self._receiver, self._kept, self._need = None, None, None
         self._resend = True
+
+    def _caught_up(self) -> None:
+        self._becomes_whole()
+        self._say.info(f"store: caught up at log index {self.log.end.index}")
+
+    def _adopted(self, error: str | None) -> None:
+        """The disk answered whether the store was replaced."""
+        taken = self._store.adopted(error)
+        current = not self._closed and self._catchup.kept is not None  # else: of an earlier choice
+        if taken:
+            self._events.append(Replaced("the history the other nodes went on with was taken over"))
+            for pending in self._proposals.unsent(NO_RING):
+                result = self.state.outcome(pending.operation.id)
+                if result is not None:
+                    self._proposals.take(pending.operation.id)
+                    self._events.append(Outcome(pending.operation, result, repeated=True))
+        if current and taken:
+            self._caught_up()
+        elif current:
+            self._catchup.fail()
 
     def _opened(self) -> None:
         primary = self._primary
         record = primary.record()
         self._log(RecordKind.EPOCH, record.encode())
         self._resend = True
-        if self._whole:
+        if self._catchup.whole:
             held = f", held only by {names(primary.holders)}" if primary.narrow else ""
             self._say.info(f"store: {record.kind.name.lower()} primary open on ring {primary.ring}{held}")
-
-    # --- catching up ---------------------------------------------------------------------------------------------
-
-    def _ask_if_needed(self) -> None:
-        """Ask for what is missing, once the disk can take it."""
-        primary = self._primary
-        choice = primary.choice
-        if choice is None or choice.leader is None or self._whole or self._asked or self._journal.failed:
-            return
-        if self._adopting is not None or self._asks >= MAX_ASKS:
-            return
-        if choice.kind is EpochKind.NARROW and self.me in choice.lost:
-            return
-        self._asked = True
-        self._asks += 1
-        if choice.genesis:
-            first = EpochRecord(primary.ring, NO_RING, 0, choice.data_set.version, choice.kind, 0, ())
-            log = Log(START, Lineage((first,), choice.data_set))
-            self._adopt(State(), log, 0, False, "first start of the cluster")
-            return
-        sums = b"".join(self.state.buckets())
-        self._need = wire.Need(primary.attempt, self.log.end, self.state.index, self._take_all, self.log.tail(), sums)
-        self._send(self._need)
-
-    def _serve_if_asked(self) -> None:
-        """Begin the next transfer, when this node is the one to send it."""
-        primary = self._primary
-        if not self._whole or self._starting or primary.server() != self.me:
-            return
-        if self._sender is not None or not primary.needs or not (self._quorate or not primary.narrow):
-            return
-        target, need = next(iter(primary.needs.items()))
-        fork = self.log.fork(need.tail, need.end.index)
-        by_log = (
-            not need.whole
-            and fork is not None
-            and fork >= max(need.applied, self.log.base.index)
-            and (fork < need.end.index or self.log.position(fork) == need.end)
-        )
-        buckets = None if by_log else transfer.differing(self.state, need)
-        self._starting = True
-        self._send(wire.Start(primary.attempt, primary.transfer + 1, target, fork or 0, buckets))
-
-    def _on_start(self, sender: NodeId, start: wire.Start) -> None:
-        primary = self._primary
-        need = primary.needs.get(start.target)
-        if start.attempt != primary.attempt:
-            return
-        mine = sender == self.me and self._starting
-        if sender == self.me:
-            self._starting = False
-        if start.number <= primary.transfer or need is None:
-            return
-        primary.transfer, primary.target = start.number, start.target
-        self._sender = transfer.Sender(start, need, self.state, self.log, self.committed) if mine else None
-        if start.target == self.me and self._need is not None and not self._whole:
-            self._receiver = transfer.Receiver(start, self._need, self.state)
-            self._kept = transfer.Kept()
-            have = self._receiver.have()
-            if have is not None:
-                self._send(have)
-
-    def _on_chunk(self, sender: NodeId, chunk: wire.Chunk) -> None:
-        primary, receiver = self._primary, self._receiver
-        if chunk.number != primary.transfer:
-            return
-        if self._sender is not None and sender == self.me:
-            self._sender.delivered()
-            if chunk.last:
-                self._sender = None
-        if chunk.last and primary.target is not None:
-            primary.needs.pop(primary.target, None)
-        if receiver is not None and receiver.start.number == chunk.number:
-            try:
-                received = receiver.feed(chunk)
-                if received is not None:
-                    self._complete(receiver, received)
-            except (WireError, ValueError) as error:
-                self._say.error(f"store: transfer from node {sender} of no use: {error}")
-                self._fail_transfer(True)
-
-    def _fail_transfer(self, take_all: bool) -> None:
-        self._receiver, self._kept, self._need, self._asked = None, None, None, False
-        self._take_all = take_all
-
-    def _complete(self, receiver: transfer.Receiver, received: transfer.Received) -> None:
-        """All of it is here; raises WireError or ValueError when it does not fit."""
-        if received.image is None:
-            self._catch_up(receiver, received)
-            return
-        state = State(received.image)
-        if state.digest() != received.digest:
-            raise WireError("the tree received has another digest than the sender's")
-        log = Log(received.position, received.lineage)
-        log.extend(received.records)
-        if log.end != received.end or received.committed > log.end.index:
-            raise WireError("the log received ends elsewhere than the sender's")
-        aside = self._health is not Health.FRESH and self.log.end.index > receiver.start.after
-        self._adopt(state, log, received.committed, aside, "merged into the history of the other nodes")
-
-    def _catch_up(self, receiver: transfer.Receiver, received: transfer.Received) -> None:
-        """The log is equal up to start.after: drop what others do not have, append what they have."""
-        fork = receiver.start.after
-        here = self.log.position(fork)
-        if here is None or fork < max(self.state.index, self.committed):
-            raise WireError(f"log index {fork} is already committed here, or not kept")
-        for record in received.records:
-            if not record.follows(here):
-                raise WireError(f"log record {record.index} does not follow")
-            here = record.position
-        if here != received.end:
-            raise WireError("the records end elsewhere than the sender's log")
-        dropped = self.log.truncate(fork)
-        if dropped:
-            self._operations = {index: op for index, op in self._operations.items() if index <= fork}
-            self._unresolved = min(self._unresolved, fork) if fork > self.state.index else 0
-            aside = any(record.kind is RecordKind.OPERATION for record in dropped)
-            self._journal.truncate(fork, aside, f"not in the history the other nodes went on with (from {fork + 1})")
-        self.log.extend(received.records)
-        if self._health is not Health.GOOD:
-            self._health, self._trouble, self._unresolved = Health.GOOD, "", self.log.end.index
-        self._finish_transfer()
-
-    def _finish_transfer(self) -> None:
-        kept = self._kept.records if self._kept else []
-        self._becomes_whole()
-        for kind, body in kept:
-            self._log(kind, body)
-        self._say.info(f"store: caught up at log index {self.log.end.index}")
-
-    def _adopt(self, state: State, log: Log, committed: int, aside: bool, reason: str) -> None:
-        primary = self._primary
-        image: StateImage = state.image()
-        position = log.base
-        request = Adopt(
-            0,
-            image,
-            position,
-            log.lineage(position.index),
-            tuple(log.slice(position.index, log.end.index)),
-            max(committed, position.index),
-            aside,
-            reason,
-        )
-        self._adopting = _Adopting(primary.ring, primary.attempt, state, log, committed, reason)
-        self._journal.adopt(request, self._now)
-
-    def _adopted(self, error: str | None) -> None:
-        """The disk answered: from here on the new store is ours, or still the old one."""
-        adopting, self._adopting = self._adopting, None
-        assert adopting is not None
-        primary = self._primary
-        current = not self._closed and (primary.ring, primary.attempt) == (adopting.ring, adopting.attempt)
-        if error is not None:
-            if current:
-                self._fail_transfer(self._take_all)
-            return
-        self.state, self.log, self.committed = adopting.state, adopting.log, adopting.committed
-        self._health, self._trouble, self._take_all = Health.GOOD, "", False
-        self._operations.clear()
-        self._journal.replaced(self.log.end.index, self.committed)
-        self._unresolved = self.log.end.index
-        self._checkpointed, self._checkpoint_bytes = self.state.index, 0
-        self._events.append(Replaced(adopting.reason))
-        for pending in self._proposals.unsent(NO_RING):
-            self._answer_from_state(pending)
-        if current:
-            self._finish_transfer()
-
-    def _answer_from_state(self, pending: Pending) -> None:
-        result = self.state.outcome(pending.operation.id)
-        if result is not None:
-            self._proposals.take(pending.operation.id)
-            self._events.append(Outcome(pending.operation, result, repeated=True))
 
     # --- conclusions ---------------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
         """Draw every conclusion the last input made possible."""
+        store = self._store
         if not self._closed:
-            if not self._reported and self._adopting is None:
-                self._report()
-            self._ask_if_needed()
+            if not self._reported and not store.adopting:
+                self._reported = True
+                self._send(store.report(self._nodes, self._seen, self.me))
+            self._catchup.ask(self._now)
             self._tell_ready()
             self._claim()
             self._commit()
-            self._serve()
+            self._catchup.serve(self._quorate)
             self._send_waiting()
             self._change_data_set()
-        self._apply()
-        self._checkpoint_if_due()
+        store.apply()
+        for token in self._barriers.done(self.state.index):
+            self._events.append(BarrierDone(token))
+        store.checkpoint_if_due(self._now)
         summary = self._summary()
         if summary != self._told:
             self._told = summary
             self._events.append(StatusChanged())
 
     def _disk_bad(self) -> bool:
-        return bool(self._journal.failed) or self._journal.stalled(self._now)
+        journal = self._store.journal
+        return bool(journal.failed) or journal.stalled(self._now)
 
     def _tell_ready(self) -> None:
         """READY when quorate with the state on disk; LOST when that is no longer so."""
-        primary = self._primary
-        if self._disk_bad() or not self._whole:
+        primary, journal, end = self._primary, self._store.journal, self.log.end
+        whole = self._catchup.whole
+        if whole and journal.failed and end.index - journal.on_disk > MAX_UNWRITTEN:
+            self._say.error("store: the disk does not work for too long, this node falls behind")
+            self._store.cut_unwritten()
+            self._catchup.fell_behind()
+            whole = False
+        if not whole or self._disk_bad():
             if self._announced:
                 self._announced = False
                 self._send(wire.Lost())
-            self._fall_behind_if_too_far()
             return
-        if self._announced or not self._quorate or self._journal.on_disk < self._ready_at or self._adopting:
-            return
-        if not primary.opened and self._journal.on_disk != self.log.end.index:
+        if self._announced or not self._quorate or journal.on_disk < self._ready_at:
             return
         self._announced = True
-        self._send(wire.Ready(primary.attempt, self.log.end.index, self.log.end.chain))
-
-    def _fall_behind_if_too_far(self) -> None:
-        if self._whole and self.log.end.index - self._journal.on_disk > MAX_UNWRITTEN:
-            self._say.error("store: the disk does not work for too long, this node falls behind")
-            self.log.truncate(max(self._journal.on_disk, self.state.index))
-            self._operations.clear()
-            self._whole, self._asked = False, False
+        self._send(wire.Ready(primary.attempt, end.index, end.chain))
 
     def _claim(self) -> None:
-        primary = self._primary
+        """What this node's disk holds of the open epoch, told on the token."""
+        primary, on_disk = self._primary, self._store.journal.on_disk
         value: int | None = None
-        on_disk = self._journal.on_disk
-        if (
-            self._whole
-            and primary.opened
-            and not self._disk_bad()
-            and on_disk >= max(self._ready_at, primary.first_index)
-        ):
+        usable = self._catchup.whole and primary.opened and not self._disk_bad()
+        if usable and on_disk >= max(self._ready_at, primary.first_index):
             value = on_disk + 1
-            primary.claims[self.me] = max(on_disk, primary.claims.get(self.me, 0))
+            primary.claims[self.me] = on_disk
         if value != self._claimed:
             self._claimed = value
             self._events.append(Claim(value))
 
     def _commit(self) -> None:
         """Move the commit index as far as the required set's claims go; a data set in force may move it further."""
-        if not self._whole or not self._primary.opened:
+        if not self._catchup.whole or not self._primary.opened:
             return
         while True:
             index = min(self._primary.committed(self.log.data_sets(self.committed)), self.log.end.index)
             if index <= self.committed:
                 return
-            self.committed = index
-            self._journal.mark(index)
+            self._store.commit(index)
 
-    def _apply(self) -> None:
-        """Make visible what is committed and on this node's disk, and answer those who wait for it."""
-        upto = min(self.committed, self._journal.on_disk)
-        if self.state.index < upto:
-            for record in self.log.slice(self.state.index, upto):
-                self._apply_one(record)
-            self._log_trim()
-        if self._unresolved and self.state.index >= self._unresolved:
-            self._unresolved = 0
-        for token in self._barriers.done(self.state.index):
-            self._events.append(BarrierDone(token))
-
-    def _apply_one(self, record: LogRecord) -> None:
-        self._checkpoint_bytes += len(record.body)
-        if record.kind is not RecordKind.OPERATION:
-            self.state.advance(record.index)
-            return
-        operation = self._operations.pop(record.index, None) or Operation.decode(record.body)
-        applied = self.state.apply(operation, record.index)
+    def _applied(self, operation: Operation, applied: Applied, index: int) -> None:
+        """An operation became visible here."""
         if applied.changes:
-            self._events.append(Changed(record.index, applied.changes))
+            self._events.append(Changed(index, applied.changes))
         pending = self._proposals.take(operation.id)
         if pending is not None:
-            durable = tuple(sorted(n for n, claim in self._primary.claims.items() if claim >= record.index))
+            durable = tuple(sorted(node for node, claim in self._primary.claims.items() if claim >= index))
             self._events.append(Outcome(pending.operation, applied.result, "", durable, applied.repeated))
-
-    def _log_trim(self) -> None:
-        log, settings = self.log, self.settings
-        if log.size > settings.retain_bytes or self.state.index - log.base.index > settings.retain_records:
-            log.trim(log.base.index + max(1, (self.state.index - log.base.index) // 2))
-
-    def _serve(self) -> None:
-        self._serve_if_asked()
-        while self._sender is not None and (chunk := self._sender.next_chunk()) is not None:
-            self._send(chunk)
 
     def _send_proposal(self, pending: Pending) -> None:
         pending.sent_in = self._primary.ring
@@ -785,7 +467,7 @@ class Replica:
 
     def _send_waiting(self) -> None:
         """Proposals not sent in this configuration yet, and the next barrier."""
-        if not self._whole or not self._primary.opened or not self._quorate:
+        if not self._catchup.whole or not self._primary.opened or not self._quorate:
             return
         if self._resend:
             self._resend = False
@@ -798,7 +480,9 @@ class Replica:
     def _change_data_set(self) -> None:
         """The lowest ready member brings the data set nearer to the nodelist, one node at a time."""
         primary = self._primary
-        if not primary.opened or primary.narrow or not self._whole or min(primary.ready, default=0) != self.me:
+        if not primary.opened or primary.narrow or not self._catchup.whole:
+            return
+        if min(primary.ready, default=0) != self.me:
             return
         force, pending = self.log.data_sets(self.committed)
         if pending is not None or primary.latest_set.version != force.version or self._proposed_set > force.version:
@@ -808,48 +492,8 @@ class Replica:
             self._proposed_set = change.version
             self._send(wire.ProposeSet(change))
 
-    def _checkpoint_if_due(self) -> None:
-        records = self.state.index - self._checkpointed
-        if records >= CHECKPOINT_RECORDS or self._checkpoint_bytes >= CHECKPOINT_BYTES:
-            self._checkpoint()
-
-    def _checkpoint(self) -> None:
-        """Bring the database up to the tree; only where all that is known committed is in the tree."""
-        position = self.log.position(self.state.index)
-        if position is None or self._journal.checkpointing or self._journal.failed or self._adopting is not None:
-            return
-        if self.state.index != self.committed or self.state.index <= self._checkpointed:
-            return
-        self._checkpointed, self._checkpoint_bytes = position.index, 0
-        self._journal.checkpoint(self.state.take_delta(), position, self.log.lineage(position.index), self._now)
-
     def _give_up(self, reason: str) -> None:
         for pending in self._proposals.take_all():
             self._events.append(Outcome(pending.operation, None, reason))
         for token in self._barriers.take_all():
             self._events.append(BarrierFailed(token, reason))
-
-
-def _log_of(image: StoreImage) -> Log:
-    """The log as found on disk; records kept from before the tree's position serve members that were away."""
-    base, retained = image.position, list(image.retained)
-    if retained and retained[0].index == 1:
-        base = START
-    elif retained:
-        base = retained.pop(0).position
-    log = Log(base, image.lineage) if base == image.position else _with_retained(base, image, retained)
-    try:
-        log.extend(image.tail)
-    except WireError:
-        pass  # what follows a record that does not fit was never answered for
-    return log
-
-
-def _with_retained(base: LogPosition, image: StoreImage, retained: list[LogRecord]) -> Log:
-    epochs = tuple(epoch for epoch in image.lineage.epochs if epoch.first_index <= base.index)
-    log = Log(base, Lineage(epochs, image.lineage.data_set))
-    try:
-        log.extend(retained)
-    except WireError:
-        return Log(image.position, image.lineage)
-    return log if log.end == image.position else Log(image.position, image.lineage)

@@ -211,10 +211,8 @@ class Receiver:
             self._entries = dict(state.image().entries)
             self._by_digest = {short(e): e.path for e in self._entries.values() if bucket_of(e.path) in buckets}
 
-    def have(self) -> Have | None:
-        """What to answer START with, if anything."""
-        if not self._entries:
-            return None
+    def have(self) -> Have:
+        """What to answer START with, when the sender waits for it."""
         if len(self._by_digest) > MAX_HAVE:
             for path in self._by_digest.values():
                 del self._entries[path]

@@ -203,7 +203,7 @@ def main() -> None:
                 print(f"seed {seed} {profile}: {str(error)[:700]}", flush=True)
             except Exception:
                 failed += 1
-                print(f"seed {seed} {profile}:", traceback.format_exc()[-900:], flush=True)
+                print(f"seed {seed} {profile}:", traceback.format_exc()[-300:], flush=True)
     print(f"{failed} failed;", dict(sorted(totals.items())))
 
 
