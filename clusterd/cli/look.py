@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import signal
 import time
@@ -123,7 +124,8 @@ def events(context: Context) -> int:
 
 
 def until_interrupted() -> None:
-    """A stream ends with SIGINT also where a shell started it in the background, which means SIGINT ignored."""
+    """Make ready for a long life that ends with SIGINT, also where a shell in the background had it ignored."""
+    gc.enable()
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -5,6 +5,7 @@ Imports of the commands wait until one is asked for; tables (rich) wait until on
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING, cast
@@ -23,6 +24,8 @@ INTERRUPTED = 130
 def main(argv: list[str] | None = None) -> int:
     """Run one command line. Returns the exit status, never raises for what a user can do."""
     arguments = sys.argv[1:] if argv is None else argv
+    if argv is None:
+        gc.disable()  # a process of a tenth of a second: collecting would only cost; streams switch it on again
     if arguments[:1] == ["--complete"]:
         from clusterd.cli.complete import candidates
 

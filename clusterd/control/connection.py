@@ -115,7 +115,7 @@ class Connection(asyncio.Protocol):
         return self._open and self._drained.is_set()
 
     def send(self, message: Mapping[str, Any]) -> None:
-        if self._open:
+        if self._open and not self._transport.is_closing():  # a write to a lost connection would be logged by asyncio
             self._transport.write(frames.pack(message))
 
     def ended(self, ident: int, slow: bool) -> None:
