@@ -240,6 +240,12 @@ class Replica:
         """The highest ring seq in the store: the next ring's has to be greater."""
         return self.log.end.epoch.seq
 
+    @property
+    def primary_members(self) -> tuple[NodeId, ...]:
+        """Who has the state of the open primary on disk; empty while none is open here."""
+        primary = self._primary
+        return tuple(sorted(primary.ready)) if self._catchup.whole and primary.opened else ()
+
     def readable(self) -> bool:
         """May local reads be answered, from `state`?"""
         return not self.unreadable()
