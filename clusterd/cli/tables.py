@@ -102,8 +102,6 @@ def links(answer: shapes.Links) -> RenderableType:
         state = Text(f"{link['state']} {since}", _GOOD if link["state"] == "up" else _BAD)
         if link["active"]:
             state.append(" *", "bold")
-        if link["reason"] and link["state"] != "up":
-            state.append(f"\n{link['reason']}", _DIM)
         table.add_row(
             f"{link['peer']} {link['name']}",
             str(link["link"]),
@@ -115,8 +113,13 @@ def links(answer: shapes.Links) -> RenderableType:
             _size(link["tx_bytes"]),
             _size(link["rx_bytes"]),
         )
+    reasons = [
+        Text(f"Link {link['link']} to {link['name']} is {link['state']}: {link['reason']}", "yellow")
+        for link in answer["links"]
+        if link["reason"] and link["state"] != "up"
+    ]
     dropped = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in answer["dropped"].items())
-    return Group(table, Text("* data goes this way now"), Text(f"Dropped: {dropped}"))
+    return Group(table, Text("* data goes this way now"), *reasons, Text(f"Dropped: {dropped}"))
 
 
 def entries(rows: list[shapes.Entry]) -> Table:
