@@ -1,0 +1,174 @@
+"""Any bytes on any UDP port or local socket: counted and dropped; never a crash, a line per packet, or growth (X1)."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import struct
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from clusterd.control import sockets
+from tests.live.cluster import Cluster, eventually
+
+pytestmark = pytest.mark.live
+Lab = Callable[..., Cluster]
+
+FLOOD = 20_000
+GROWTH = 24 << 20  # bytes of RSS a flood may cost: windows and tables, not its size
+ETH_P_IP = 0x0800
+
+
+def rss(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) << 10
+    raise AssertionError("no VmRSS")
+
+
+class Stranger:
+    """Sends from an address of the lab's network that no node has."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._sock.bind((f"127.{cluster.lab.base}.0.200", 0))
+        self.targets = [(address, 5405 + link) for link, address in enumerate(cluster.lab.addresses(1))]
+
+    def send(self, data: bytes) -> None:
+        for target in self.targets:
+            with suppress(OSError):
+                self._sock.sendto(data, target)
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+def record(cluster: Cluster, count: int) -> list[bytes]:
+    """Datagrams as the daemons send them: from the loopback device as root, else what reaches a stopped node."""
+    found: list[bytes] = []
+    base = f"127.{cluster.lab.base}."
+    if os.geteuid() == 0:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_IP)) as tap:
+            tap.bind(("lo", ETH_P_IP))
+            tap.settimeout(5.0)
+            while len(found) < count:
+                packet = tap.recv(65535)
+                head = (packet[0] & 15) * 4
+                if packet[9] == socket.IPPROTO_UDP and socket.inet_ntoa(packet[12:16]).startswith(base):
+                    found.append(packet[head + 8 :])
+        return found
+    cluster.stop(3)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind((cluster.lab.addresses(3)[0], 5405))
+        taken.settimeout(5.0)
+        found = [taken.recv(65535) for _ in range(count // 10)]
+    cluster.start(3)
+    cluster.whole()
+    return found
+
+
+def test_hostile_datagrams(lab: Lab) -> None:
+    """Random bytes, recorded datagrams cut and flipped and repeated, a flood from a stranger and from a member's own
+    address: same ring, counters by kind, no line per packet, bounded memory."""
+    cluster = lab(3)
+    draw = random.Random(1)
+    with cluster.client(1) as client:
+        client.put("before", b"x")
+    recorded = record(cluster, 200)
+    assert len({data[1] for data in recorded}) >= (2 if os.geteuid() == 0 else 1)
+    ring, pid, lines = cluster.ring(), cluster.pid(1), cluster.log(1).count("\n")
+    before, memory = cluster.dropped(1), rss(pid)
+    stranger = Stranger(cluster)
+    try:
+        for data in recorded:
+            stranger.send(data)  # as they are: seen before
+            stranger.send(data[: draw.randrange(len(data))])
+            flipped = bytearray(data)
+            flipped[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+            stranger.send(bytes(flipped))
+        for _ in range(FLOOD // 2 // len(stranger.targets)):
+            kind = draw.randrange(8)
+            stranger.send(bytes((1, kind)) + draw.randbytes(draw.choice((0, 1, 14, 30, 60, 200, 1470))))
+        for _ in range(FLOOD // 2 // len(stranger.targets)):
+            stranger.send(draw.randbytes(draw.randrange(1, 300)))
+        with cluster.client(2) as client:
+            client.put("during", b"y")
+    finally:
+        stranger.close()
+
+    def counted() -> bool:
+        now = cluster.dropped(1)
+        return all(now[kind] > before[kind] for kind in ("not_authentic", "replayed", "malformed", "unknown_sender"))
+
+    eventually("counted by kind", counted)
+    print("dropped:", cluster.dropped(1), "RSS growth:", (rss(pid) - memory) >> 10, "KiB")
+    assert cluster.pid(1) == pid
+    assert [cluster.ring(node) for node in (1, 2, 3)] == [ring] * 3
+    assert rss(pid) - memory < GROWTH
+    assert cluster.log(1).count("\n") - lines <= 20
+    assert "Traceback" not in cluster.log(1)
+
+
+def test_hostile_bytes_on_the_local_socket(lab: Lab) -> None:
+    """Garbage, frames too large, half a frame, connections that say nothing: each ends or waits, nobody else notices."""
+    cluster = lab(1)
+    path, pid = cluster.lab.socket(1), cluster.pid(1)
+    draw = random.Random(2)
+    memory, lines = rss(pid), cluster.log(1).count("\n")
+    silent = [sockets.connect(path, 2.0) for _ in range(20)]
+    half = [sockets.connect(path, 2.0) for _ in range(20)]
+    for one in half:
+        one.sendall(struct.pack("!I", 1000) + b"half of it")
+    for number in range(300):
+        with sockets.connect(path, 2.0) as one, suppress(BrokenPipeError, ConnectionResetError, TimeoutError):
+            if number % 3 == 0:
+                one.sendall(draw.randbytes(draw.randrange(1, 5000)))
+            elif number % 3 == 1:
+                one.sendall(
+                    struct.pack("!I", draw.choice(((1 << 20) + 1 + number, 1 << 31))) if number % 2 else b"\xff" * 8
+                )
+            else:
+                body = draw.randbytes(draw.randrange(1, 200))
+                one.sendall(struct.pack("!I", len(body)) + body)
+            one.shutdown(socket.SHUT_WR)
+            while one.recv(65536):
+                pass
+    with sockets.connect(path, 2.0) as one, suppress(BrokenPipeError, ConnectionResetError, TimeoutError):
+        for _ in range(64):  # 64 MiB announced as one frame
+            one.sendall(b"\xff" * (1 << 20))
+    with cluster.client(1) as client:
+        began = time.monotonic()
+        client.put("undisturbed", b"x")
+        assert time.monotonic() - began < 2.0
+    for one in silent + half:
+        one.close()
+    assert cluster.pid(1) == pid
+    print("RSS growth:", (rss(pid) - memory) >> 10, "KiB")
+    assert rss(pid) - memory < GROWTH
+    assert cluster.log(1).count("\n") - lines <= 20
+    assert "Traceback" not in cluster.log(1)
+
+
+def test_two_clusters_on_the_same_addresses(lab: Lab, tmp_path: Path) -> None:
+    """Another cluster that is told the same addresses never gets a word in: each keeps its own members and tree."""
+    cluster = lab(3)
+    cluster.stop(3)
+    cluster.together(1, 2)
+    other = lab(3)
+    other.stop(1, 2, 3)
+    # The other cluster's third node takes the address that is free, and knows the first two by their addresses.
+    config = other.config(3)
+    config.write_text(config.read_text().replace(f"127.{other.lab.base}.", f"127.{cluster.lab.base}."))
+    ring = cluster.ring()
+    other.start(3)
+    eventually("they met", lambda: cluster.dropped(1)["unknown_sender"] + cluster.dropped(1)["not_authentic"] >= 3)
+    eventually("both ways", lambda: other.dropped(3)["unknown_sender"] + other.dropped(3)["not_authentic"] >= 3)
+    assert other.members(3) in ([], [3])
+    assert cluster.ring(1) == cluster.ring(2) == ring
+    with cluster.client(1) as client:
+        client.put("undisturbed", b"x")
