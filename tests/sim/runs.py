@@ -58,16 +58,19 @@ class Sums:
             found += [f"no run had {name.replace('_', ' ')}" for name in TOTALS if not self.total(name)]
             idle = [report.name for report in self.reports if report.failure is None and not report.counted]
             if len(idle) > len(self.reports) // 10:
-                found.append(f"{len(idle)} seeds did too little to count ({ENOUGH}): {' '.join(idle[:8])} ...")
+                found.append(f"{len(idle)} seeds did less than {ENOUGH} and do not count: {' '.join(idle[:8])} ...")
         return found
 
     def failed(self) -> list[Report]:
         return [report for report in self.reports if report.failure is not None]
 
+    def counted(self) -> int:
+        """How many held and did enough work to say something."""
+        return sum(1 for report in self.reports if report.failure is None and report.counted)
+
     def __str__(self) -> str:
-        counted = sum(1 for report in self.reports if report.failure is None and report.counted)
         seconds, wall = self.total("seconds"), sum(report.wall for report in self.reports)
         figures = ", ".join(f"{self.total(name):.0f} {name.replace('_', ' ')}" for name in TOTALS)
         speed = f"{seconds:.0f} virtual s in {wall:.0f} s ({seconds / wall if wall else 0:.0f}x)"
         done = f"{self.total('faults'):.0f} faults, {self.total('acked'):.0f} acknowledged writes"
-        return f"simulator: {counted} of {len(self.reports)} seeds passed and count; {speed}; {done}, {figures}"
+        return f"simulator: {self.counted()} of {len(self.reports)} seeds passed and count; {speed}; {done}, {figures}"
