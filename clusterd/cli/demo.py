@@ -291,7 +291,7 @@ def main(argv: list[str] | None = None) -> int:
         held = True
     except (Broken, ClientError) as error:
         console.print(Text(f"     {error}", "red"))
-        _show_logs(console, demo)
+        _show_logs(console, demo, error)
     except KeyboardInterrupt:
         console.print("interrupted, cleaning up")
         return 130
@@ -306,11 +306,17 @@ def main(argv: list[str] | None = None) -> int:
     return 0 if held else 1
 
 
-def _show_logs(console: Console, demo: Demo) -> None:
-    if hasattr(demo, "lab"):
-        for node in demo.lab.ids:
-            for line in waiting.last_lines(demo.lab.log(node))[-5:]:
-                console.print(Text(f"     n{node} | {line}", "dim"), soft_wrap=True)
+def _show_logs(console: Console, demo: Demo, error: Exception) -> None:
+    """The end of the log of the node that did not start, or else of all nodes."""
+    if isinstance(error, ClientError) and "log" in error.details:
+        logs = {error.node: error.details["log"]}
+    elif hasattr(demo, "lab"):
+        logs = {node: waiting.last_lines(demo.lab.log(node))[-5:] for node in demo.lab.ids}
+    else:
+        logs = {}
+    for node, lines in logs.items():
+        for line in lines:
+            console.print(Text(f"     n{node} | {line}", "dim"), soft_wrap=True)
 
 
 def _clusterctl() -> str:

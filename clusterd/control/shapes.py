@@ -76,7 +76,7 @@ class RingInfo(TypedDict):
 
 class StoreInfo(TypedDict):
     """reason: why writes are refused, "" if not. kind: of the open epoch. held_only_by: who has a narrow epoch's
-    writes. received: bytes of a transfer that came in so far. alarm: two histories disagree and the operator must choose."""
+    writes. received: bytes of a transfer that came in so far. alarm: two histories disagree, the operator chooses."""
 
     state: str  # synced, syncing, damaged or disk_error
     writable: bool
