@@ -1,6 +1,6 @@
 """Every operation of the local socket, once: its name, what it takes and gives, who may call it, what it runs.
 
-The server serves this table, the clients speak it, `docs/client.md` lists it. Requests are pydantic models, checked
+The server serves this table, the clients speak it, `docs/protocol.md` lists it. Requests are pydantic models, checked
 strictly; answers are the shapes of `shapes.py`, checked against `Operation.answer` in the tests.
 """
 
