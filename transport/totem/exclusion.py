@@ -3,17 +3,17 @@
 A node q *echoes* X when it passes on a token or commit token of a ring that has X in it, or answers X's ping with
 its ring id. X's verdict lives at most 0.8 * T_excl from the sending of what q echoed, and q installs no ring
 without X before T_excl has passed since its last echo: so X has stopped trusting its verdict by then. Free at
-once: a node that said goodbye, or that restarted (its old process is gone).
+once: a node that said goodbye, or that certainly restarted since (Views.replaced).
 
 A fresh process does not know what the one before it echoed: it treats every configured node as echoed at start.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from transport.ids import NodeId
-from transport.totem.joins import View
+from transport.totem.views import Views
 
 
 class Echoes:
@@ -30,21 +30,17 @@ class Echoes:
         if last is None or last[1] != incarnation or at > last[0]:
             self._last[node] = (at, incarnation)
 
-    def note_ring(self, incarnations: Mapping[NodeId, int], me: NodeId, at: float) -> None:
-        """A token, or commit token, of a ring of these was passed on."""
-        for node, incarnation in incarnations.items():
-            if node != me:
-                self.note(node, incarnation, at)
-
-    def free_at(self, members: Iterable[NodeId], views: Mapping[NodeId, View], exclusion: float) -> float:
+    def free_at(self, members: Iterable[NodeId], views: Views, exclusion: float) -> float:
         """From when on a ring of exactly `members` may be installed. exclusion: T_excl, seconds."""
         inside = set(members)
         when = 0.0
         for node, (at, incarnation) in self._last.items():
             if node in inside:
                 continue
-            view = views.get(node)
-            if view is not None and (view.left or (incarnation is not None and view.incarnation != incarnation)):
+            view = views.table.get(node)
+            if view is not None and view.left and incarnation in (None, view.incarnation):
+                continue
+            if incarnation is not None and views.replaced(node, incarnation):
                 continue
             when = max(when, at + exclusion)
         return when

@@ -19,7 +19,7 @@ from transport.totem.messages import COMMIT, JOIN, pack_ring, unpack_ring
 
 GATHERING = 1
 _HEAD = struct.Struct("!BBHQBB")
-_ROW = struct.Struct("!BIIHHBB")
+_ROW = struct.Struct("!BIIIHHBB")
 _KNOWN = 1
 _LEFT = 2
 _AGE_UNIT = 0.010  # seconds
@@ -37,12 +37,15 @@ def _members(ids: tuple[NodeId, ...], bits: int) -> frozenset[NodeId]:
 class View:
     """What a node said of itself.
 
-    incarnation: of its process, random. stamp: grows with every change of what it says, within an incarnation.
+    incarnation: of its process, random. birth: the ring seq reserved on disk when it started, saturating at 32 bits:
+    a process that was in a ring reserved more, so of two incarnations the one with the higher birth is the later;
+    equal, or lower because the disk was lost, says nothing. stamp: grows with every change of what it says.
     row: whom it reaches, both ways. ring: the last it installed. primary: the ring in which it was last told
     to be a member of the primary. heard_at: when it was last heard by whoever told us, on our clock.
     """
 
     incarnation: int
+    birth: int
     stamp: int
     row: frozenset[NodeId]
     votes: int
@@ -63,7 +66,7 @@ class Join:
     views: dict[NodeId, View]
 
     def encode(self, now: float) -> bytes:
-        """13 bytes and 2 per node, 14 per distinct ring, 15 per known node plus one bit per node."""
+        """13 bytes and 2 per node, 14 per distinct ring, 19 per known node plus one bit per node."""
         ids = sorted({self.sender, *self.views, *self.clique, *(n for v in self.views.values() for n in v.row)})
         index = {node: i for i, node in enumerate(ids)}
         width = (len(ids) + 7) // 8
@@ -85,7 +88,7 @@ class Join:
             if view is None:
                 out.u8(0)
                 continue
-            out.u8(_KNOWN | (_LEFT if view.left else 0)).u32(view.incarnation).u32(view.stamp)
+            out.u8(_KNOWN | (_LEFT if view.left else 0)).u32(view.incarnation).u32(view.birth).u32(view.stamp)
             out.u16(max(0, min(int((now - view.heard_at) / _AGE_UNIT), _AGE_MAX))).u16(view.votes)
             out.u8(where[view.ring]).u8(where[view.primary]).raw(bits(view.row))
         return out.done()
@@ -120,7 +123,7 @@ class Join:
                 continue
             if end < position + _ROW.size + width:
                 raise WireError("join: ends within a row")
-            known, incarnation, stamp, age, votes, ring, primary = _ROW.unpack_from(data, position)
+            known, incarnation, birth, stamp, age, votes, ring, primary = _ROW.unpack_from(data, position)
             position += _ROW.size + width
             if ring >= ring_count or primary >= ring_count:
                 raise WireError("join: no such ring")
@@ -129,7 +132,7 @@ class Join:
             heard_at = now - age * _AGE_UNIT
             left = bool(known & _LEFT)
             row = _members(ids, bits)
-            views[node] = View(incarnation, stamp, row, votes, rings[ring], rings[primary], left, heard_at)
+            views[node] = View(incarnation, birth, stamp, row, votes, rings[ring], rings[primary], left, heard_at)
         if position != end or widest >> count:
             raise WireError("join: bytes after its end, or a bit beyond the last node")
         if sender not in views:

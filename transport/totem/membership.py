@@ -37,7 +37,7 @@ class Membership:
 
     def __init__(self, ctx: Context, ring_seq_reserved: int, now: float) -> None:
         self.ctx = ctx
-        self.views = Views(ctx.me, ctx.incarnation, ctx.nodes[ctx.me], now)
+        self.views = Views(ctx.me, ctx.incarnation, ring_seq_reserved, ctx.nodes[ctx.me], now)
         self.silence = Silence()
         self.reserve = Reserve(ring_seq_reserved, ctx.events.append)
         self.merging = Merging(ctx, self.views, now)
@@ -192,7 +192,7 @@ class Membership:
         else:
             base = {entry.node: (entry.incarnation, entry.stamp) for entry in self._entries() if entry.filled}
         if isinstance(phase, Operational | Recovery) and phase.ring.forwarded_at is not None:
-            self._echoes.note_ring(self._forming(), ctx.me, phase.ring.forwarded_at)
+            self._note_echoes(self._forming(), phase.ring.forwarded_at)
         self.views.changed()
         ctx.stats.gathers += 1
         self._enter(Gather(ctx, self.views, base, reason, now), f"gather: {reason}; ring {self.ring_id}")
@@ -256,7 +256,13 @@ class Membership:
         return over if now < over else over + self.ctx.config.token
 
     def _free_at(self, members: tuple[NodeId, ...]) -> float:
-        return self._echoes.free_at(members, self.views.table, self.exclusion)
+        return self._echoes.free_at(members, self.views, self.exclusion)
+
+    def _note_echoes(self, incarnations: dict[NodeId, int], at: float) -> None:
+        """A token, or commit token, of a ring of these was passed on."""
+        for node, incarnation in incarnations.items():
+            if node != self.ctx.me:
+                self._echoes.note(node, incarnation, at)
 
     # Commit and recovery
 
@@ -305,14 +311,14 @@ class Membership:
             self.install(Recovery(ctx, self.installed, commit, now), now)
             return
         commit.forward(now)
-        self._echoes.note_ring(commit.incarnations, ctx.me, now)
+        self._note_echoes(commit.incarnations, now)
 
     def _second_round(self, token: CommitToken, now: float) -> None:
         phase, ctx = self.phase, self.ctx
         if isinstance(phase, Commit) and phase.full_round(token):
             phase.token = token
             phase.forward(now)
-            self._echoes.note_ring(phase.incarnations, ctx.me, now)
+            self._note_echoes(phase.incarnations, now)
             recovery = Recovery(ctx, self.installed, phase, now)
             together = names(recovery.transitional)
             self._enter(recovery, f"recovery: ring {token.ring_id}; with us from ring {self.ring_id}: {together}")

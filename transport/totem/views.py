@@ -1,9 +1,10 @@
 """What every node says of itself, as far as we know: the common ground on which cliques are chosen.
 
 Each join carries all the sender knows; rows are merged so that all nodes that hear of each other, however far
-apart, end with the same. Within an incarnation the higher stamp wins. Incarnations are random numbers: what a
-node says itself replaces what others say, a dead incarnation heard of before never comes back, and between two
-second-hand stories the one heard from its node more recently wins (a dead process is not heard any more).
+apart, end with the same. Within an incarnation the higher stamp wins; of two incarnations the one born later does
+(joins.View). Where birth says nothing, what a node keeps saying itself for CONFIRM while its other self is silent
+wins, so that a datagram that comes late does not bring back the dead; and of two second-hand stories the one heard
+from its node more recently.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from transport.ids import NO_RING, NodeId, RingId
 from transport.totem.cliques import Weight, clique_of
 from transport.totem.joins import Join, View
 
+CONFIRM = 0.300  # seconds
 _FRESHER = 0.050  # seconds; second-hand ages closer than this do not order two incarnations
+_BIRTH_MAX = 0xFFFFFFFF
 
 
 @dataclass(slots=True)
@@ -31,16 +34,17 @@ class Offer:
 class Views:
     """Our own view and those of others. `version` changes whenever a clique might."""
 
-    __slots__ = ("_dead", "_last", "me", "offers", "own", "table", "version")
+    __slots__ = ("_births", "_candidates", "_last", "me", "offers", "own", "table", "version")
 
-    def __init__(self, me: NodeId, incarnation: int, votes: int, now: float) -> None:
+    def __init__(self, me: NodeId, incarnation: int, birth: int, votes: int, now: float) -> None:
         self.me = me
-        self.own = View(incarnation, 0, frozenset(), votes, NO_RING, NO_RING, False, now)
+        self.own = View(incarnation, min(birth, _BIRTH_MAX), 0, frozenset(), votes, NO_RING, NO_RING, False, now)
         self.table: dict[NodeId, View] = {}
         self.offers: dict[NodeId, Offer] = {}
         self.version = 0
-        self._last: dict[NodeId, tuple[int, int]] = {}  # (incarnation, stamp) last heard first-hand
-        self._dead: dict[NodeId, set[int]] = {}
+        self._last: dict[NodeId, tuple[int, int, float]] = {}  # last first-hand: incarnation, stamp, when
+        self._candidates: dict[NodeId, tuple[int, float]] = {}  # another incarnation, heard since
+        self._births: dict[NodeId, dict[int, int]] = {}
 
     def changed(self) -> None:
         """We say something new of ourselves."""
@@ -49,7 +53,7 @@ class Views:
 
     def forget(self, node: NodeId) -> None:
         """The node is no longer configured."""
-        for known in (self.table, self.offers, self._last, self._dead):
+        for known in (self.table, self.offers, self._last, self._candidates, self._births):
             known.pop(node, None)
         self.version += 1
 
@@ -58,17 +62,13 @@ class Views:
         sender = join.sender
         said = join.views[sender]
         last = self._last.get(sender)
-        if said.incarnation in self._dead.get(sender, ()):
-            return False
         if last is not None:
             if last[0] == said.incarnation and said.stamp < last[1]:
                 return False
-            if last[0] != said.incarnation:
-                dead = self._dead.setdefault(sender, set())
-                if len(dead) >= 64:
-                    dead.clear()
-                dead.add(last[0])
-        self._last[sender] = (said.incarnation, said.stamp)
+            if last[0] != said.incarnation and not self._restarted(sender, said, last, now):
+                return False
+        self._last[sender] = (said.incarnation, said.stamp, now)
+        self._candidates.pop(sender, None)
         said.heard_at = now
         self._put(sender, said)
         if join.gathering:
@@ -77,18 +77,33 @@ class Views:
         else:
             self.offers.pop(sender, None)
         for node, view in join.views.items():
-            if node in (self.me, sender) or node not in nodes or view.incarnation in self._dead.get(node, ()):
-                continue
-            known = self.table.get(node)
-            if known is None or (
-                view.stamp > known.stamp
-                if view.incarnation == known.incarnation
-                else view.heard_at > known.heard_at + _FRESHER
-            ):
-                self._put(node, view)
-            elif view.incarnation == known.incarnation and view.heard_at > known.heard_at:
-                known.heard_at = view.heard_at
+            if node not in (self.me, sender) and node in nodes:
+                self._second_hand(node, view)
         return True
+
+    def _restarted(self, node: NodeId, said: View, last: tuple[int, int, float], now: float) -> bool:
+        """Is this other incarnation the node's present one?"""
+        if said.birth > self.birth(node, last[0]):
+            return True
+        incarnation, since = self._candidates.get(node, (-1, now))
+        if incarnation != said.incarnation or last[2] >= since:
+            self._candidates[node] = (said.incarnation, now)
+            return False
+        return now - since >= CONFIRM
+
+    def _second_hand(self, node: NodeId, view: View) -> None:
+        known = self.table.get(node)
+        if known is None:
+            self._put(node, view)
+        elif view.incarnation == known.incarnation:
+            if view.stamp > known.stamp:
+                self._put(node, view)
+            elif view.heard_at > known.heard_at:
+                known.heard_at = view.heard_at
+        else:
+            margin = _FRESHER if view.birth == known.birth else 2 * CONFIRM
+            if view.birth > known.birth or view.heard_at > known.heard_at + margin:
+                self._put(node, view)
 
     @staticmethod
     def _said_incarnation(join: Join, node: NodeId) -> int:
@@ -102,6 +117,20 @@ class Views:
         if known is not None and known.incarnation == view.incarnation:
             view.heard_at = max(view.heard_at, known.heard_at)
         self.table[node] = view
+        births = self._births.setdefault(node, {})
+        if view.incarnation not in births and len(births) >= 16:
+            births.clear()
+        births[view.incarnation] = view.birth
+
+    def birth(self, node: NodeId, incarnation: int) -> int:
+        """Of an incarnation of a node; -1 if it was not heard of lately."""
+        return self._births.get(node, {}).get(incarnation, -1)
+
+    def replaced(self, node: NodeId, incarnation: int) -> bool:
+        """Is it certain that this incarnation of the node is gone, because a later one is there?"""
+        view = self.table.get(node)
+        birth = self.birth(node, incarnation)
+        return view is not None and view.incarnation != incarnation and 0 <= birth < view.birth
 
     def incarnation(self, node: NodeId) -> int:
         """As we know it; -1 if we never heard of the node."""

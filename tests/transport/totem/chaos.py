@@ -20,7 +20,7 @@ KINDS = ["partition", "partition", "cut", "oneway", "pause", "pause", "crash", "
 KINDS += ["heal"] * 6 + ["boot"] * 5
 
 
-def run(seed: int, nodes: int | None = None, seconds: float = 12.0) -> tuple[Net, Counter[str]]:
+def run(seed: int, nodes: int | None = None, seconds: float = 12.0, log: bool = False) -> tuple[Net, Counter[str]]:
     """One run: faults and traffic for `seconds`, then all is healed and must come to rest. Raises on a violation."""
     rng = random.Random(seed * 7919 + 1)
     n = nodes or rng.choice([2, 3, 3, 3, 4, 5, 5, 7])
@@ -60,6 +60,8 @@ def run(seed: int, nodes: int | None = None, seconds: float = 12.0) -> tuple[Net
 
         net.at(net.now + rng.random() * rng.choice([0.0002, 0.002, 0.02]), hit)
 
+    if log:
+        net.trace = print
     net.on_log = strike
     net.start(rng.sample(net.ids, rng.randint(1, n)))
     rate = rng.choice([0.005, 0.02, 0.1])
@@ -102,6 +104,8 @@ def run(seed: int, nodes: int | None = None, seconds: float = 12.0) -> tuple[Net
             if net.nodes[node].paused_until is None:
                 net.leave(node)
         faults[kind] += 1
+        if log:
+            print(f"{net.now:10.4f} -- {kind}; cut: {sorted(net.cuts)}")
         net.at(net.now + rng.choice([0.002, 0.05, 0.3, 1.0, 2.0]) * rng.random(), fault)
 
     net.at(net.now + 0.5, traffic)
@@ -154,11 +158,9 @@ def main() -> int:
     start = time.monotonic()
     for seed in seeds:
         try:
-            net, faults = run(seed, arguments.nodes)
+            _, faults = run(seed, arguments.nodes, log=arguments.seed is not None)
             slowest = max(slowest, faults.pop("slowest"))
             totals += faults
-            if arguments.seed is not None:
-                print(net.tail(400))
         except Exception as error:
             failed.append(seed)
             print(f"seed {seed} failed: {type(error).__name__}: {str(error)[: 6000 if arguments.seed else 200]}")
