@@ -13,14 +13,13 @@ from clusterd.config.parser import ConfigError
 from clusterd.config.reload import Difference, compare
 from clusterd.config.schema import ClusterConfig, NotListed
 from clusterd.control.errors import ConfigRefused
+from clusterd.keystore import new_secret
 from clusterd.reconfigure import Kind
 from quorum.options import QuorumOptions
 from transport.core import Entropy, Log
 from transport.errors import BadArgument, Refused
 from transport.keyring import ClusterKey, Keyring
 from transport.link.links import Resolve
-
-KEY_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +148,7 @@ class Changes:
         for generation in pending:  # of a rotation that came to nothing
             self._keyring.drop(generation)
         self._last_generation = max(current, self._last_generation, *pending) + 1
-        return self._last_generation, self._entropy(KEY_BYTES)
+        return self._last_generation, new_secret(self._last_generation, self._entropy)
 
     def name_key(self, generation: int) -> bytes:
         """What the agreement calls a live generation."""

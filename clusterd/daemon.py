@@ -10,10 +10,13 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cfs.disk import Adopt, AppendLog, Checkpoint, DiskRequest, MarkCommit, TruncateTail
 from cfs.io.discarded import Discarded
@@ -28,9 +31,11 @@ from clusterd.control.credentials import Authority
 from clusterd.control.errors import ConfigRefused
 from clusterd.control.server import ControlServer
 from clusterd.control.shapes import Cut
+from clusterd.lab.cuts import read as read_cuts
 from clusterd.node import NodeEvent
 from clusterd.notify import Notifier
 from clusterd.reconfigure import Concluded
+from clusterd.sealed import read_sealed, seal
 from clusterd.tell import Teller
 from clusterd.views import Views
 from quorum.io import statefile
@@ -41,7 +46,7 @@ from transport.events import ConfigurationChange, PathChange, Persist
 from transport.exchange import RemovedNotice
 from transport.ids import LinkId
 from transport.io.driver import Driver, clock
-from transport.io.files import FileWriter, read_if_there
+from transport.io.files import FileWriter
 from transport.io.sockopts import SocketTrouble
 from transport.io.udp import UdpSockets
 from transport.link.events import Address
@@ -95,6 +100,7 @@ class Daemon:
     async def run(self, ready: Callable[[], None]) -> int:
         """From start to clean leave; the exit code. ready: called once the node runs, before systemd is told."""
         self._loop = loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._on_loop_error)
         options, config = self._options, self._files.config
         self._names = await hosts.look_up(hosts.names_in(config.transport))
         resolve = hosts.resolve(config.transport, self._names)
@@ -103,9 +109,9 @@ class Daemon:
         image = self._store.open()
         if image.message:
             (self._log.info if image.fresh else self._log.warning)(f"store: {image.message}")
-        self._keyring = keystore.restore(self._files.key, read_if_there(options.state / "keyring"))
+        self._keyring = keystore.restore(self._files.key, read_sealed(options.state / "keyring", self._log))
         remembered = Remembered(
-            ring_seq=_number(read_if_there(options.state / "ringseq")),
+            ring_seq=int.from_bytes(read_sealed(options.state / "ringseq", self._log) or b"", "big"),
             quorum=statefile.load(options.state / statefile.NAME, self._log),
             store=image,
         )
@@ -128,6 +134,9 @@ class Daemon:
         self._writer = FileWriter(loop, self._on_write_error)
         self._sockets = UdpSockets(loop, self._bindings(resolve), self._driver.datagrams, self._on_trouble)
         self._driver.attach(self._sockets)
+        cuts = os.environ.get("CLUSTERD_LAB_CUTS")
+        if options.lab and cuts:  # in force from the first datagram on, before the lab can tell them
+            self.set_cuts(read_cuts(cuts))
         self._store.start(loop, self._on_disk)
         group = _gid(config.gids, self._log)
         self._server = ControlServer(
@@ -151,6 +160,18 @@ class Daemon:
             self._log.error(self._failed)
             return 1
         return 0
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A core raised: a mistake of ours, and nobody knows what it left half done. The process ends at once, as if
+        killed; a new one starts from what is on disk. What a single request runs into costs only that request."""
+        error = context.get("exception")
+        if error is None or "handle" not in context:
+            loop.default_exception_handler(context)
+            return
+        where = "".join(traceback.format_exception(error))
+        self._log.error(f"clusterd met a mistake of its own and ends, to start anew from its disk: {error!r}")
+        print(where, file=sys.stderr, flush=True)
+        os._exit(1)
 
     async def _shut_down(self) -> None:
         self._notify.stopping("leaving the cluster")
@@ -195,7 +216,7 @@ class Daemon:
                 receipt = event.receipt
                 self._writer.write(
                     self._options.state / event.name,
-                    event.value,
+                    seal(event.value),
                     lambda: self._driver.call(self.node.file_written, receipt),
                 )
             case SaveState():
@@ -230,7 +251,7 @@ class Daemon:
     def _on_keys(self, event: KeysChanged) -> None:
         key, saved = keystore.save(self._keyring)
         # The keyring first: an authkey newer than it would be taken for one put there by hand, and start anew.
-        self._writer.write(self._options.state / "keyring", saved)
+        self._writer.write(self._options.state / "keyring", seal(saved))
         self._writer.write(self._options.key, key)
         self._teller.say("config", event.message, {})
 
@@ -337,11 +358,6 @@ class Daemon:
         if self._notify.watchdog_interval is not None:
             self._notify.alive()
             self._loop.call_later(self._notify.watchdog_interval, self._beat)
-
-
-def _number(data: bytes | None) -> int:
-    """A u64 file; 0 when it is missing or has a wrong size."""
-    return int.from_bytes(data, "big") if data is not None and len(data) == 8 else 0
 
 
 def _gid(groups: tuple[str, ...], log: Log) -> int | None:

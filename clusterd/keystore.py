@@ -1,8 +1,9 @@
-"""The cluster keys across restarts: the authkey file, and beside the state what generation it is.
+"""The cluster keys across restarts: the authkey file, and beside the state what else is live or kept.
 
-The authkey is the key as an administrator copies it to a new node; it knows no generation. The keyring file in the
-state directory does, and holds what a rotation left live. An authkey that is not the one the keyring file was
-written with was put there by hand: then the cluster begins anew with it, at the first generation.
+The authkey is the key as an administrator copies it to a new node. A key made by a rotation begins with a mark and
+its generation, so the copy says which one it is; any other content is the first generation. The keyring file in the
+state directory holds what a rotation left live or retired. An authkey that is not the one the keyring file was
+written with was put there by hand, or a crash came between the two files: then the authkey alone counts.
 """
 
 from __future__ import annotations
@@ -10,11 +11,27 @@ from __future__ import annotations
 import hashlib
 
 from transport.codec import Reader, Writer
+from transport.core import Entropy
 from transport.errors import WireError
 from transport.keyring import MAX_SECRET, Keyring
 
 FIRST_GENERATION = 1
+KEY_BYTES = 256
+_MARK = b"clusterd cluster key "
 _VERSION = 1
+
+
+def new_secret(generation: int, entropy: Entropy) -> bytes:
+    """The content of an authkey of this generation."""
+    head = _MARK + generation.to_bytes(8, "big")
+    return head + entropy(KEY_BYTES - len(head))
+
+
+def generation_of(authkey: bytes) -> int:
+    """Which generation an authkey's content is."""
+    if len(authkey) == KEY_BYTES and authkey.startswith(_MARK):
+        return int.from_bytes(authkey[len(_MARK) : len(_MARK) + 8], "big")
+    return FIRST_GENERATION
 
 
 def _fingerprint(authkey: bytes) -> bytes:
@@ -23,7 +40,7 @@ def _fingerprint(authkey: bytes) -> bytes:
 
 def restore(authkey: bytes, saved: bytes | None) -> Keyring:
     """The keyring to start with. saved: the keyring file, None if there is none; a damaged one is not used."""
-    fresh = Keyring(FIRST_GENERATION, authkey)
+    fresh = Keyring(generation_of(authkey), authkey)
     if saved is None:
         return fresh
     try:

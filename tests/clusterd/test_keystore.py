@@ -40,6 +40,14 @@ def test_authkey_put_there_by_hand_begins_anew():
     assert keystore.restore(NEXT, saved).current.generation == keystore.FIRST_GENERATION
 
 
+def test_a_rotated_key_says_its_generation():
+    """Copied to a new node, or to one whose state directory is lost, it works there (DESIGN 6)."""
+    secret = keystore.new_secret(5, lambda size: b"r" * size)
+    assert len(secret) == keystore.KEY_BYTES
+    assert keystore.restore(secret, None).current.generation == 5
+    assert keystore.generation_of(KEY) == keystore.FIRST_GENERATION
+
+
 @given(st.binary(max_size=200), st.integers(0, 400))
 def test_damaged_file_is_not_used(junk: bytes, at: int):
     """Any change of the file is noticed."""

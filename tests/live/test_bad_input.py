@@ -115,7 +115,7 @@ def test_hostile_datagrams(lab: Lab) -> None:
 
 
 def test_hostile_bytes_on_the_local_socket(lab: Lab) -> None:
-    """Garbage, frames too large, half a frame, connections that say nothing: each ends or waits, nobody else notices."""
+    """Garbage, frames too large, half a frame, connections that say nothing: nobody else notices."""
     cluster = lab(1)
     path, pid = cluster.lab.socket(1), cluster.pid(1)
     draw = random.Random(2)
