@@ -31,7 +31,6 @@ from clusterd.control.credentials import Authority
 from clusterd.control.errors import ConfigRefused
 from clusterd.control.server import ControlServer
 from clusterd.control.shapes import Cut
-from clusterd.lab.cuts import read as read_cuts
 from clusterd.node import NodeEvent
 from clusterd.notify import Notifier
 from clusterd.reconfigure import Concluded
@@ -136,7 +135,9 @@ class Daemon:
         self._driver.attach(self._sockets)
         cuts = os.environ.get("CLUSTERD_LAB_CUTS")
         if options.lab and cuts:  # in force from the first datagram on, before the lab can tell them
-            self.set_cuts(read_cuts(cuts))
+            from clusterd.lab.cuts import read
+
+            self.set_cuts(read(cuts))
         self._store.start(loop, self._on_disk)
         group = _gid(config.gids, self._log)
         self._server = ControlServer(
