@@ -59,6 +59,7 @@ class Merging:
             self._after = now
         self._considered = -1
         self._detect_at = now + self._interval()
+        self._announce_at = now + ANNOUNCE_DELAY  # rows may have changed while the ring was being formed
 
     def stop(self) -> None:
         """No longer in operation."""
