@@ -66,7 +66,7 @@ class Join:
     views: dict[NodeId, View]
 
     def encode(self, now: float) -> bytes:
-        """13 bytes and 2 per node, 14 per distinct ring, 19 per known node plus one bit per node."""
+        """14 bytes and 2 per node, 14 per distinct ring, 19 per known node plus one bit per node."""
         ids = sorted({self.sender, *self.views, *self.clique, *(n for v in self.views.values() for n in v.row)})
         index = {node: i for i, node in enumerate(ids)}
         width = (len(ids) + 7) // 8
