@@ -6,11 +6,12 @@ with the local time and the level. The sentence comes first and stands alone; ke
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 from collections.abc import MutableMapping
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -50,6 +51,21 @@ def on_journal(stream: TextIO) -> bool:
     return named == f"{stat.st_dev}:{stat.st_ino}"
 
 
+class Sink:
+    """A stream whose troubles are not the daemon's: a full disk or a restarted journal costs lines, nothing else."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 def setup(level: str = "info", stream: TextIO | None = None) -> structlog.stdlib.BoundLogger:
     """Configure logging for this process and return its logger. level: one of LEVELS."""
     stream = stream or sys.stderr
@@ -60,7 +76,7 @@ def setup(level: str = "info", stream: TextIO | None = None) -> structlog.stdlib
             _Line(on_journal(stream)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, Sink(stream))),
         cache_logger_on_first_use=True,
     )
     logger: structlog.stdlib.BoundLogger = structlog.get_logger()
