@@ -23,7 +23,8 @@ from transport.totem.window import Window
 
 ACCELERATE_FROM = 8  # multicasts in one visit; with fewer, sending behind the token only delays stability
 ACCELERATED_WINDOW = 16  # at most so many go behind the token
-ASK_AGAIN = 0.002  # seconds before the same gap is asked for once more
+ASK_AGAIN = 0.002  # seconds before the same gap is asked for once more; doubles while nothing comes of it
+ASK_AGAIN_MAX = 0.064
 
 
 class Source(Protocol):
@@ -39,6 +40,8 @@ class Ring:
 
     __slots__ = (
         "_accelerated",
+        "_ask_again",
+        "_asked_aru",
         "_asked_at",
         "_asked_upto",
         "_last_backlog",
@@ -131,6 +134,8 @@ class Ring:
         self._accelerated = False
         self._previous_seq = 0
         self._asked_at = 0.0
+        self._asked_aru = -1
+        self._ask_again = ASK_AGAIN
         self._asked_upto = 0
 
     def first_token(self) -> Token:
@@ -264,11 +269,13 @@ class Ring:
     def _ask(self, token: Token, now: float) -> None:
         """Ask for our gaps. Behind a token that overtakes multicasts, only those it had passed a round ago."""
         upto = token.seq if token.accelerated == 0 else min(token.seq, self._previous_seq)
+        aru = self.window.aru
         gaps = self.window.gaps(upto, RTR_MAX)
-        if now - self._asked_at < ASK_AGAIN:
+        if now - self._asked_at < self._ask_again:
             gaps = [gap for gap in gaps if gap[0] > self._asked_upto]
         else:
-            self._asked_at = now
+            self._ask_again = ASK_AGAIN if aru > self._asked_aru else min(2 * self._ask_again, ASK_AGAIN_MAX)
+            self._asked_at, self._asked_aru = now, aru
         if not gaps:
             return
         self._asked_upto = upto

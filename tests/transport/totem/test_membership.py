@@ -283,16 +283,17 @@ def test_obligations_survive_an_interrupted_recovery() -> None:
     assert message in delivered(net, 2)
     assert message in delivered(net, 1)
     assert changes(net, 1)[-2].members == (1,)
+    net.until(lambda: net.formed([1], [2, 3]), 2.0)
     check(net.traces)
 
 
 def test_late_messages_of_the_old_ring_count_only_until_the_commit_token() -> None:
-    """Nothing old may be accepted once the state was written on the commit token: others would lack it (E8)."""
+    """Nothing old is taken in once the state was written on the commit token: others would lack it (E8)."""
     net = ring_of(3)
     late: list[bytes] = []
 
     def drop(source: int, to: int, kind: str, frame: bytes) -> bool:
-        if source == 3 and kind == "mcast":
+        if source == 3 and kind == "mcast" and (not late or frame == late[0]):
             late.append(frame)
             return True
         return False
@@ -300,16 +301,18 @@ def test_late_messages_of_the_old_ring_count_only_until_the_commit_token() -> No
     net.drop = drop
     net.send(3)
     net.until(lambda: bool(late))
+    net.send(3)
+    net.run(0.0005)
     net.crash(3)
 
     def hand_over(node: int, line: str) -> None:
-        if node == 1 and line.startswith("commit"):
+        if node == 1 and line.startswith("recovery"):
             net.at(net.now, lambda: net.nodes[1].srp.receive(2, late[0], net.now))
 
     net.on_log = hand_over
     net.until(lambda: net.formed([1, 2]), 2.0)
     net.run(0.1)
-    assert delivered(net, 1) == delivered(net, 2) == []
+    assert delivered(net, 1) == delivered(net, 2) == []  # the second lies behind a gap, and its sender is gone
     check(net.traces)
 
 
