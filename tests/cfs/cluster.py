@@ -112,6 +112,7 @@ class Cluster:
         self.delay = delay
         self.nodes = {n: Node(n, SimDisk(self.random, latency)) for n in self.votes}
         self.parts: list[frozenset[int]] = [frozenset(self.votes)]
+        self.linger: tuple[int, float] | None = None  # when a ring breaks: who goes on in it by itself, how long
         self.seq = 0
         self.log = log or (lambda node: SilentLog())
         self.history: list[Attempt] = []
@@ -241,7 +242,9 @@ class Cluster:
         before = ring.cut or dict.fromkeys(ring.members)
         here = [n for n in ring.members if self.nodes[n].ring is ring]
         ring.cut = {n: (before[n], part[n]) for n in here if n in before}
-        if ring.token[0] is None and ring.cut:
+        if self.linger is not None and self.linger[0] in here:
+            ring.token = (self.linger[0], self.now + self.linger[1])
+        elif ring.token[0] is None and ring.cut:
             window = self.random.choice([0.0, 0.002, 0.01, 0.3])
             ring.token = (self.random.choice(here), self.now + self.random.uniform(0, window))
 
@@ -274,6 +277,8 @@ class Cluster:
                 node.next_ring = ring
                 if not node.gathering and node.ring is not None:
                     notice = self.now + self.random.uniform(0.0, self.random.choice([0.001, 0.02, 0.3]))
+                    if self.linger is not None:
+                        notice = self.now + (self.linger[1] if n == self.linger[0] else 0.001)
                     latest = max(latest, notice)
                     self.at(notice, lambda node=node, life=node.life, ring=ring: self._gather(node, life, ring))
             self.at(latest + self.random.uniform(0.002, 0.05), lambda ring=ring: self._install(ring))
@@ -490,11 +495,14 @@ class Cluster:
         if node.replica is None:
             attempt.refused, attempt.ended = "no process", self.now
             return attempt
+        earlier = node.attempts.get(operation.id)
         node.attempts[operation.id] = attempt
         try:
             node.replica.propose(operation, self.now)
         except Refused as error:
             del node.attempts[operation.id]
+            if earlier is not None:
+                node.attempts[operation.id] = earlier
             attempt.refused, attempt.ended = str(error), self.now
             self.count("refused")
         self._pump(node)
