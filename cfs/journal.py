@@ -178,7 +178,8 @@ class Journal:
         return due is not None and now >= due
 
     def stall_time(self) -> float | None:
-        """When the oldest request will have waited too long."""
-        if not self._waiting:
-            return None
-        return next(iter(self._waiting.values())).since + STALLED
+        """When the oldest append will have waited too long; what replaces or checkpoints a store may take its time."""
+        for one in self._waiting.values():
+            if isinstance(one.request, AppendLog | TruncateTail):
+                return one.since + STALLED
+        return None

@@ -147,10 +147,10 @@ class Replica:
             self._reported = False
         self._settle()
 
-    def lower_data_set(self, members: frozenset[NodeId], now: float) -> None:
+    def lower_data_set(self, members: frozenset[NodeId] | None, now: float) -> None:
         """last_man_standing or allow_downscale let absent nodes go: only these stay, until others return."""
         self._now = now
-        self._lowered = frozenset(members)
+        self._lowered = members
         self._settle()
 
     def propose(self, operation: Operation, now: float) -> None:

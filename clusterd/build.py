@@ -64,6 +64,8 @@ def build(
         ),
         first_fragment=int.from_bytes(entropy(4), "big"),
     )
-    votequorum = Votequorum(me, config.quorum, remembered.quorum or SavedState(), config.name_of, log)
+    saved = remembered.quorum or SavedState()
+    # Names are those of the configuration in force when one is asked for, not of the one at start.
+    votequorum = Votequorum(me, config.quorum, saved, lambda node: changes.config.name_of(node), log)
     changes = Changes(loaded, load, keyring, votequorum.objection, date, entropy, log)
     return Node(me, endpoint, votequorum, replica, changes, entropy, log)

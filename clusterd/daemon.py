@@ -212,6 +212,7 @@ class Daemon:
                 self._teller.path(event)
             case StatusChanged():
                 self._teller.store_status()
+                self._refresh_discarded()
                 self.backend.told_store_status()
             case Persist():
                 receipt = event.receipt
@@ -246,6 +247,8 @@ class Daemon:
 
     def _on_config(self, event: ConfigApplied) -> None:
         self._writer.write(self._options.config, event.config.text, mode=0o640)
+        for line in event.config.warnings:
+            self._log.warning(line)
         self._sockets.reconfigure(self._bindings(self.node.changes.resolve))
         self._teller.config(event)
 

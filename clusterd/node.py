@@ -283,12 +283,14 @@ class Node:
                     self._send(CONFIG, config.payload)
                 elif isinstance(config, Apply):
                     self._apply(config, now)
+                    self.endpoint.used()
                 else:
                     self.rotation.concluded(config)
                     self._events.append(config)
                 moved = True
             while (keys := self.rotation.next_event()) is not None:
                 self._events.append(keys)
+                self.endpoint.used()
             while (payload := self.sync.poll()) is not None:
                 self._send(SYNC, payload)
                 moved = True
@@ -304,26 +306,28 @@ class Node:
             if isinstance(event, Verdict):
                 self._on_verdict(event, now)
             self._events.append(event)
+        if not self.sync.done and not self.votequorum.awaits_device:
+            self.sync.ready("quorum")
         return moved
 
     def _on_verdict(self, verdict: Verdict, now: float) -> None:
         self.reconfigure.was_quorate = verdict.quorate
         self.replica.set_quorate(verdict.quorate, now)
-        options = self.changes.config.quorum
-        lowers = options.last_man_standing or options.allow_downscale
-        if lowers and verdict.quorate and verdict.expected < sum(self.changes.config.votes.values()):
-            # Votequorum let the absent go; the store's data set follows, by a log entry, one node at a time.
-            self.replica.lower_data_set(frozenset(verdict.members), now)
+        # When votequorum let the absent go, the store's data set follows: by log entries, one node at a time.
+        lowered = verdict.quorate and self.votequorum.lowered
+        self.replica.lower_data_set(frozenset(verdict.members) if lowered else None, now)
 
     def _on_store(self, event: StoreEvent) -> None:
         if isinstance(event, StoreMulticast):
             self._send(STORE, event.payload, event.safe)
         elif isinstance(event, Claim):
             self.endpoint.srp.set_progress(event.value)
+            self.endpoint.used()
         elif isinstance(event, StatusChanged):
             primary = self.replica.primary_members
             if primary:
                 self.endpoint.srp.set_primary(primary)  # whom a choice of cliques should favour
+                self.endpoint.used()
             self._events.append(event)
         else:
             self._events.append(event)
@@ -368,7 +372,7 @@ class Node:
         self._events.append(change)
         self.reconfigure.configuration(change.members)
         self.votequorum.sync_init(change.members, change.ring_id, change.transitional_members, now)
-        self.sync.begin(change)
+        self.sync.begin(change, {"quorum"} if self.votequorum.awaits_device else None)
 
     def _on_delivery(self, delivery: Delivery, now: float) -> None:
         channel = delivery.payload[0] if delivery.payload else 0

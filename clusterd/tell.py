@@ -28,6 +28,7 @@ class Teller:
         self.status = ""
         self._quorate: bool | None = None
         self._store: tuple[str, bool, str] | None = None
+        self._removed = ""
 
     def say(self, kind: Any, message: str, data: dict[str, object], warn: bool = False) -> None:
         """Log and push one thing that happened. kind: membership, quorum, link, store or config."""
@@ -74,10 +75,10 @@ class Teller:
 
     def store_status(self) -> None:
         status = self._node.replica.status()
-        now = (status.state, status.writable, status.reason)
-        if now == self._store:
+        before, self._store = self._store, (status.state, status.writable, status.reason)
+        if before == self._store:
             return
-        self._store = now
+        news = before is None or before[:2] != self._store[:2]  # else only why: for subscribers, not for the log
         what = "writable" if status.writable else f"read-only: {status.reason}"
         data: dict[str, object] = {
             "state": status.state,
@@ -85,7 +86,8 @@ class Teller:
             "revision": status.revision,
             "reason": status.reason,
         }
-        self.say("store", f"{status.state}, {what}, revision {status.revision}", data, warn=status.alarm)
+        tell = self.say if news or status.alarm else self._tell
+        tell("store", f"{status.state}, {what}, revision {status.revision}", data)
 
     def config(self, event: ConfigApplied) -> None:
         version = event.config.config_version
@@ -101,7 +103,9 @@ class Teller:
             message = f"this node was removed from the cluster on {date} by {event.by}; nothing here is deleted"
         else:
             message = f"this node was removed from the cluster by {event.by}; nothing here is deleted"
-        self.say("membership", message, {}, warn=True)
+        if message != self._removed:  # every member says so
+            self._removed = message
+            self.say("membership", message, {}, warn=True)
 
     def _tell_manager(self, status: str) -> None:
         self.status = status

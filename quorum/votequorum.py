@@ -113,6 +113,13 @@ class Votequorum:
             self._timers.set("device", now + self._electorate.options.device_sync_timeout)
 
     @property
+    def lowered(self) -> bool:
+        """last_man_standing or allow_downscale count fewer votes than are configured: the absent were let go."""
+        e = self._electorate
+        lowers = e.options.last_man_standing or e.options.allow_downscale
+        return lowers and e.own.expected < configured_expected(e.options, e.newcomer)
+
+    @property
     def awaits_device(self) -> bool:
         """The device may still answer for this ring: the barrier may wait for it, at most device_sync_timeout."""
         return self._device_due

@@ -95,7 +95,7 @@ def _fail(error: ClientError, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"error": error.as_dict()}), flush=True)
     problems = error.details.get("problems")
-    complain(f"{error.message}: {'; '.join(problems)}" if problems else error.message, error.hint)
+    complain("; ".join(problems) if problems else error.message, error.hint)
     return error.exit_status
 
 

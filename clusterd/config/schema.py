@@ -38,6 +38,9 @@ _Model = TypeVar("_Model", bound=SectionModel)
 _SECTIONS = {"totem", "nodelist", "quorum", "logging", "store", "uidgid", "system", "resources", "nozzle", "pload"}
 
 
+_NO_EFFECT_TOTEM = {"ip_dscp", "ip_version", "block_unlisted_ips", "cancel_token_hold_on_retransmit"}
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
     """A checked configuration, as one node sees it.
@@ -123,14 +126,22 @@ class _Loader:
             raise ConfigError(self.file, self.problems)
 
         self._check_totem(totem, totem_at)
+        self._without_effect(totem_at, totem, _NO_EFFECT_TOTEM)
+        self._without_effect(quorum_at, quorum, {"votes", "leaving_timeout"})
+        self._without_effect(_merged(known, "logging"), logging, {"to_logfile", "logfile"})
+        for section, one in zip((s for s in known if s.name == "uidgid"), access, strict=True):
+            if one is not None:
+                self._without_effect(section, one, {"uid"})
+        if device.model:
+            self._warn(quorum_at, "", "quorum.device: its votes are expected, but no device client runs to cast them")
         settings = totem_config(totem, totem_at, len(nodes), self.problems, self.warnings)
         used = sorted({link for _, n in nodes for link in n.addresses()})
         if not used and not self.problems:
             self._problem(nodelist_at, "No interfaces defined")
         links = {k: link_config(k, *interfaces.get(k, (Interface(), totem_at)), settings, self.problems) for k in used}
-        options = quorum_options(
-            quorum, quorum_at, device, {n.nodeid or 0: n.quorum_votes for _, n in nodes}, settings.token, self.problems
-        )
+        votes = {n.nodeid or 0: n.quorum_votes for _, n in nodes}
+        whole = len(nodes) == len(nodelist_at.named("node"))  # else its sums would be wrong, and so what they say
+        options = quorum_options(quorum, quorum_at, device, votes, settings.token, self.problems) if whole else None
         if self.problems or options is None:
             raise ConfigError(self.file, self.problems)
         me = self._find_me(nodes, nodelist_at)
@@ -250,6 +261,10 @@ class _Loader:
             if len(seen) > 1:
                 one, two = seen.values()
                 self._problem(nodelist, f"Nodes for link {link} have different IP families (compared {one} with {two})")
+
+    def _without_effect(self, section: Section, model: SectionModel, names: Iterable[str]) -> None:
+        for name in sorted(model.model_fields_set & set(names)):
+            self._warn(section, name, f"{name} is accepted and has no effect here")
 
     def _check_totem(self, totem: Totem, section: Section) -> None:
         if totem.version != 2:

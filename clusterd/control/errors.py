@@ -51,6 +51,8 @@ def describe(error: BaseException, node: int | None) -> dict[str, Any]:
         answer["current_revision"] = getattr(error, "current_revision", None)
     if isinstance(error, OutcomeUnknown):
         answer["operation_id"] = error.operation_id
+        if error.operation_id:
+            answer["hint"] = f"it may have happened: ask `clusterctl fs outcome {error.operation_id}` before retrying"
     if isinstance(error, ConfigRefused):
         answer["problems"] = list(error.problems)
     return answer
