@@ -186,7 +186,7 @@ def _judge(
     committed, contradicts = _committed(good, leader)
     if contradicts is not None:
         text = f"nodes {leader} and {contradicts} hold different writes, both committed by a data majority"
-        return Choice(reason=text + ": see `clusterctl recover`", alarm=True)
+        return Choice(reason=text + ": an operator must choose (docs/operations.md)", alarm=True)
     newest = max(report.end.epoch for report in good.values())
     if newest >= ring:
         return Choice(
