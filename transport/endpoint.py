@@ -54,6 +54,7 @@ class Endpoint:
         self._reassembler = Reassembler()
         self._out: deque[Transmit] = deque()
         self._events: deque[Event] = deque()
+        self._silent = False  # all parts said all they had to say, and nothing was put in since
         links.echo = srp.echo
         srp.set_frame_budget(links.frame_budget())
 
@@ -103,6 +104,11 @@ class Endpoint:
     def submit(self, payload: bytes, safe: bool = False) -> None:
         """Multicast to the ring, ourselves included. Raises QueueFull, TooLarge."""
         self.srp.submit(payload, safe)
+        self._silent = False
+
+    def used(self) -> None:
+        """A part of this endpoint was given something directly: ask all of them again what there is to send."""
+        self._silent = False
 
     def persisted(self, receipt: int, now: float) -> None:
         self.srp.persisted(receipt)
@@ -128,7 +134,7 @@ class Endpoint:
     # -- out -------------------------------------------------------------------------------------------------
 
     def poll_transmit(self, now: float) -> Transmit | None:
-        if not self._out:
+        if not self._out and not self._silent:
             self._pump(now)
         return self._out.popleft() if self._out else None
 
@@ -172,12 +178,11 @@ class Endpoint:
             while (change := self.links.next_event()) is not None:
                 self._on_link_event(change, now)
                 moved = True
-            while (event := self.srp.next_event()) is not None:
-                self._events.append(event)
-                moved = True
+            moved |= self._hear_ring()
             while (send := self.srp.poll_transmit(now)) is not None:
                 self._send(send, now)
                 moved = True
+            moved |= self._hear_ring()  # a token that came to rest: nothing to send, much to tell
             while (path := self.links.poll_transmit(now)) is not None:
                 # A handshake that is due (none yet, or time for new keys) takes the ping's place.
                 ping = path.payload[0] == PING
@@ -192,6 +197,16 @@ class Endpoint:
             while (keys := self.security.poll_session()) is not None:
                 self._send_session(keys[0], keys[1], redundant=False, now=now)
                 moved = True
+        self._silent = True
+
+    def _hear_ring(self) -> bool:
+        event = self.srp.next_event()
+        if event is None:
+            return False
+        while event is not None:
+            self._events.append(event)
+            event = self.srp.next_event()
+        return True
 
     def _on_link_event(self, event: LinkEvent, now: float) -> None:
         if isinstance(event, BeatEcho):

@@ -77,7 +77,7 @@ class Driver(Generic[_Event]):
             self.pump()
 
     def pump(self) -> None:
-        """Send, tell, arm. An event handler may give the core more input; that is then pumped too."""
+        """Send, tell, arm. An event handler may give the core more input, through call(); that is then pumped too."""
         if self._pumping:
             self._again = True
             return
@@ -91,10 +91,10 @@ class Driver(Generic[_Event]):
                 self._transmit()
                 while (event := self._core.next_event()) is not None:
                     self._on_event(event)
-                    self._again = True
         finally:
             self._pumping = False
-        self._arm()
+        if not self.closed:
+            self._arm()
 
     def close(self) -> None:
         """Stop the timer; nothing is driven any more. A second time: nothing."""
@@ -120,8 +120,11 @@ class Driver(Generic[_Event]):
         which is cheaper than setting it for every packet."""
         due = self._core.next_timeout()
         if due is not None and (self._armed_for is None or due < self._armed_for):
-            self._armed_for = due
-            self._alarm.set(due)
+            self._set(due)
+
+    def _set(self, due: float) -> None:
+        self._armed_for = due
+        self._alarm.set(due)
 
     def _fire(self) -> None:
         self._armed_for = None
@@ -130,5 +133,5 @@ class Driver(Generic[_Event]):
         if due is not None and now >= due:
             self._core.handle_timeout(now)
             self.pump()
-        else:
-            self._arm()
+        elif due is not None:
+            self._set(due)
