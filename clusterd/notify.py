@@ -5,9 +5,9 @@ The protocol is one datagram to the socket named in NOTIFY_SOCKET; without that 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
+from collections import deque
 
 
 class Notifier:
@@ -21,16 +21,27 @@ class Notifier:
         mine = usec.isdigit() and pid == str(os.getpid())
         self.watchdog_interval: float | None = int(usec) / 1e6 / 3 if mine else None
         """Seconds between two `alive` calls (a third of the limit), None when the manager does not watch."""
+        self._unsent: deque[str] = deque(maxlen=8)
         if self._address:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
             self._socket.setblocking(False)
 
-    def _send(self, message: str) -> None:
+    def _send(self, message: str, keep: bool = True) -> None:
+        """keep: a manager that has no room now must hear it at the next occasion, in order."""
         if self._socket is None:
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        with contextlib.suppress(OSError):
-            self._socket.sendto(message.encode(), address)
+        self._unsent.append(message)
+        while self._unsent:
+            try:
+                self._socket.sendto(self._unsent[0].encode(), address)
+            except BlockingIOError:
+                if not keep:
+                    self._unsent.pop()
+                return
+            except OSError:
+                pass  # nobody is there to be told
+            self._unsent.popleft()
 
     def ready(self, status: str) -> None:
         self._send(f"READY=1\nSTATUS={status}")
@@ -46,7 +57,7 @@ class Notifier:
         self._send(f"STOPPING=1\nSTATUS={status}")
 
     def alive(self) -> None:
-        self._send("WATCHDOG=1")
+        self._send("WATCHDOG=1", keep=False)
 
     def close(self) -> None:
         if self._socket is not None:
