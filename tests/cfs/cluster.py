@@ -591,7 +591,10 @@ class Cluster:
         if not self.run_until(self.settled, limit):
             lines = [f"{n}: {self.replica(n).status()}" for n in self.nodes]
             raise Broken("not settled after the faults ended:\n" + "\n".join(lines))
-        self.run(1.0)
+        last = [self.put(n, f"last{n}") for n in self.nodes]
+        self.run(2.0)
+        if not all(attempt.result and attempt.result.ok for attempt in last) or not self.settled():
+            raise Broken("writes after the faults ended were not acknowledged everywhere")
         self.check_history()
 
     def discarded(self) -> set[bytes]:

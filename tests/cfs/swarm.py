@@ -29,7 +29,7 @@ class Swarm:
             size = max(3, size)
         latency = self.random.choice([(0.0003, 0.004), (0.001, 0.02), (0.0, 0.0005), (0.0, 0.15)])
         delay = self.random.choice([(0.0001, 0.003), (0.0001, 0.003), (0.0, 0.03)])
-        self.fault_rate = self.random.choice([0.03, 0.08, 0.2])
+        self.fault_rate = self.random.choice([0.03, 0.06, 0.12])
         self.burst = self.random.choice([1, 1, 3])
         votes = dict.fromkeys(range(1, size + 1), 1)
         if self.random.random() < 0.2:

@@ -1,0 +1,44 @@
+"""Required sets and the commit index."""
+
+from __future__ import annotations
+
+import pytest
+
+from cfs.primary import enough, majority_index
+from cfs.records import DataSet
+
+
+@pytest.mark.parametrize(
+    ("nodes", "votes", "members", "answer"),
+    [
+        ({1, 2}, {1: 1, 2: 1, 3: 1}, (1, 2, 3), True),
+        ({1}, {1: 1, 2: 1, 3: 1}, (1, 2, 3), False),
+        ({1, 2}, {1: 1, 2: 1, 3: 1, 4: 1}, (1, 2, 3, 4), False),  # half is no majority
+        ({1}, {1: 2, 2: 1}, (1, 2), False),  # two members: on both while both are present
+        ({1}, {1: 2, 2: 1}, (1,), True),
+        ({1, 9}, {1: 1, 2: 1, 3: 1}, (1, 2, 3, 9), False),  # a learner has no data votes
+        ({1}, {1: 1}, (1, 2), True),
+        ({2}, {1: 1, 2: 0}, (1, 2), False),
+        ({1}, {1: 1, 2: 0}, (1, 2), True),  # a node without a vote is not one of two members
+        (set(), {}, (1,), False),
+    ],
+)
+def test_data_majority(nodes: set[int], votes: dict[int, int], members: tuple[int, ...], answer: bool):
+    """DESIGN 7, "Required set"."""
+    assert enough(nodes, DataSet(1, votes), members) is answer
+
+
+@pytest.mark.parametrize(
+    ("claims", "votes", "index"),
+    [
+        ({1: 9, 2: 7, 3: 5}, {1: 1, 2: 1, 3: 1}, 7),
+        ({1: 9}, {1: 1, 2: 1, 3: 1}, 0),
+        ({1: 9, 2: 7, 3: 5, 4: 3}, {1: 1, 2: 1, 3: 1, 4: 1}, 5),
+        ({1: 9, 2: 7, 3: 5}, {1: 3, 2: 1, 3: 1}, 9),
+        ({1: 9, 4: 9}, {1: 1, 2: 1, 3: 1}, 0),
+        ({1: 9, 2: 7}, {1: 2, 2: 1}, 7),  # both of two
+    ],
+)
+def test_index_on_disk_on_a_majority(claims: dict[int, int], votes: dict[int, int], index: int):
+    """The highest index that a required set has."""
+    assert majority_index(claims, DataSet(1, votes), tuple(votes)) == index
