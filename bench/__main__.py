@@ -18,7 +18,8 @@ from clusterd.client import ClientError
 
 def main(argv: list[str] | None = None) -> int:
     options = parse(argv)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for one in (signal.SIGTERM, signal.SIGINT):  # SIGINT too: a shell's background job inherits it ignored
+        signal.signal(one, _interrupt)
     try:
         report = Report(options.json)
     except OSError as error:

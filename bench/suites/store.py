@@ -65,8 +65,7 @@ def run(options: Options, report: Report) -> None:
 
 async def _load(sockets: list[str], seconds: float) -> list[float]:
     """Seconds of every put that ended within the window."""
-    loop = asyncio.get_running_loop()
-    begin = loop.time() + _WARM_UP
+    begin = time.monotonic() + _WARM_UP  # not the loop's clock: uvloop's has whole milliseconds
     end = begin + seconds
     samples: list[float] = []
 
@@ -74,9 +73,9 @@ async def _load(sockets: list[str], seconds: float) -> list[float]:
         payload = os.urandom(SIZE)
         async with AsyncClient(path, name="bench") as client:
             turn = 0
-            while (started := loop.time()) < end:
+            while (started := time.monotonic()) < end:
                 await client.put(f"bench/{number}-{turn % _FILES}", payload)
-                done = loop.time()
+                done = time.monotonic()
                 if begin <= done < end:
                     samples.append(done - started)
                 turn += 1
