@@ -100,12 +100,16 @@ class Membership:
         if join.sender != sender:
             raise WireError(f"join of n{join.sender} sent by n{sender}")
         said = join.views[sender]
+        known = self.views.incarnation(sender)
         stale = now - self.woke_at < PAUSE_FLUSH and not said.left
         if stale or not self.views.merge(join, self.ctx.nodes, now):
             stats.joins_ignored += 1
             return
         stats.joins_received += 1
         self.reserve.note(join.max_seq)
+        if said.incarnation != known:
+            self._forgive(sender)
+            self.row_changed(now)
         if isinstance(self.phase, Gather):
             self.gather_step(now)
             return
@@ -142,6 +146,18 @@ class Membership:
     def everybody_else(self) -> tuple[NodeId, ...]:
         return tuple(node for node in sorted(self.ctx.nodes) if node != self.ctx.me)
 
+    def set_reachable(self, row: frozenset[NodeId], now: float) -> None:
+        """The link layer's word. Who was out of reach and is back gets a new chance."""
+        back = row - self.reachable
+        self.reachable = row
+        for node in sorted(back):
+            self._forgive(node)
+        self.row_changed(now)
+
+    def _forgive(self, node: NodeId) -> None:
+        self.silence.forgive((node,))
+        self.merging.forgive(node)
+
     def row_changed(self, now: float) -> None:
         """Publish a changed row: whom we reach, without those we have silenced."""
         row = (self.reachable & self.ctx.nodes.keys()) - {self.ctx.me} - self.silence.nodes()
@@ -174,7 +190,7 @@ class Membership:
     def _enter(self, phase: Phase, sentence: str) -> None:
         """The one place a phase changes."""
         if isinstance(self.phase, Operational):
-            self.merging.stop()
+            self.merging.stop(self.phase.ring.members)
         self.phase = phase
         self.ctx.log.info(sentence)
 

@@ -1,9 +1,10 @@
 """In operation: telling others of changed rows, finding nodes to merge with, and not doing so again and again.
 
 Whoever hears that a better clique is in sight gathers, but not at once: rows of nodes that come back change one by
-one, and half a merge would be two. A gather that gave the same members again makes the next merge wait, twice as
-long each time. Merge detection goes to nodes outside the ring that can be reached, from the lowest member that
-reaches them; with everybody in the ring nothing is sent.
+one, and half a merge would be two. A gather that gave the same members again makes the next merge with those it was
+for wait, twice as long each time; until they restart, or are out of reach and come back, or the ring changes.
+Merge detection goes to nodes outside the ring that can be reached, from the lowest member that reaches them; with
+everybody in the ring nothing is sent.
 
 A ring may go on working though two of its members do not reach each other: the others repair what they miss. It
 is given up once that has lasted: which rings there are must follow from who reaches whom, not from what was before.
@@ -22,47 +23,56 @@ BACKOFF = 0.500  # pause after a gather that gave the same members again; double
 BACKOFF_MAX = 30.0
 TORN = 2.0  # times the token timeout: how long a member may be out of our reach before the ring is given up
 
+_Others = frozenset[tuple[NodeId, int]]  # nodes outside the ring with their incarnations
+
 
 class Merging:
     """Timers of the operational phase that concern nodes outside the ring, and members' rows."""
 
     __slots__ = (
-        "_after",
         "_announce_at",
         "_considered",
         "_ctx",
         "_detect_at",
         "_failures",
         "_merge_at",
+        "_merge_since",
         "_torn_at",
+        "_tried",
         "_views",
     )
 
     def __init__(self, ctx: Context, views: Views, now: float) -> None:
         self._ctx = ctx
         self._views = views
-        self._failures = 0
-        self._after = now  # no merge before
+        self._failures: dict[_Others, tuple[int, float]] = {}  # merges in vain: how often, and not again before
+        self._tried: _Others | None = None  # whom the gather going on is to bring in, as far as we know
         self._announce_at: float | None = None
         self._detect_at: float | None = None
         self._merge_at: float | None = None
+        self._merge_since: float | None = None  # a better clique has been in sight
         self._torn_at: float | None = None
         self._considered = -1  # version of the views a better clique was last looked for in
 
     def installed(self, same_members: bool, now: float) -> None:
         """A ring went into operation; same_members: as the one before, in the same incarnations."""
-        if same_members:
-            self._after = now + min(BACKOFF * 2 ** min(self._failures, 16), BACKOFF_MAX)
-            self._failures += 1
-        else:
-            self._failures = 0
-            self._after = now
+        if not same_members:
+            self._failures.clear()
+        elif self._tried is not None:
+            count = self._failures.get(self._tried, (0, now))[0]
+            if len(self._failures) >= 64:
+                self._failures.clear()
+            self._failures[self._tried] = (count + 1, now + min(BACKOFF * 2 ** min(count, 16), BACKOFF_MAX))
+        self._tried = None
         self._considered = -1
         self._detect_at = now + self._interval()
         self._announce_at = now + ANNOUNCE_DELAY  # rows may have changed while the ring was being formed
 
-    def stop(self) -> None:
-        """No longer in operation."""
+    def stop(self, members: tuple[NodeId, ...]) -> None:
+        """No longer in operation, in a ring of `members`."""
+        clique = self._views.clique(self._ctx.nodes, members)
+        self._tried = self._others(clique, members) if clique != members else None
+        self._merge_since = None
         self._announce_at = self._detect_at = self._merge_at = self._torn_at = None
 
     def _interval(self) -> float:
@@ -72,6 +82,15 @@ class Merging:
         if self._announce_at is None:
             self._announce_at = now + ANNOUNCE_DELAY
 
+    def forgive(self, node: NodeId) -> None:
+        """It restarted, or was out of reach and is back: what failed with it may work now."""
+        for others in [others for others in self._failures if any(node == other for other, _ in others)]:
+            del self._failures[others]
+        self._considered = -1
+
+    def _others(self, clique: tuple[NodeId, ...], members: tuple[NodeId, ...]) -> _Others:
+        return frozenset((node, self._views.incarnation(node)) for node in clique if node not in members)
+
     def consider(self, members: tuple[NodeId, ...], now: float) -> None:
         """The views may have changed: is there a better clique for us than the ring we are in?"""
         if self._considered == self._views.version:
@@ -79,15 +98,18 @@ class Merging:
         self._considered = self._views.version
         if self._unreached(members):
             if self._torn_at is None:
-                self._torn_at = max(now + TORN * self._ctx.config.token, self._after)
+                self._torn_at = now + TORN * self._ctx.config.token
         else:
             self._torn_at = None
         clique = self._views.clique(self._ctx.nodes, members)
         if clique == members:
-            self._merge_at = None
-        elif self._merge_at is None:
-            settle = SETTLE_GROW if set(clique) > set(members) else 3 * self._ctx.config.merge
-            self._merge_at = max(now + settle, self._after)
+            self._merge_at = self._merge_since = None
+            return
+        if self._merge_since is None:
+            self._merge_since = now
+        settle = SETTLE_GROW if set(clique) > set(members) else 3 * self._ctx.config.merge
+        not_before = self._failures.get(self._others(clique, members), (0, now))[1]
+        self._merge_at = max(self._merge_since + settle, not_before)
 
     def _unreached(self, members: tuple[NodeId, ...]) -> list[NodeId]:
         return sorted(set(members) - self._views.own.row - {self._ctx.me})
@@ -98,7 +120,7 @@ class Merging:
             self._torn_at = None
             return f"{names(self._unreached(members))} out of reach for {TORN * self._ctx.config.token:g} s"
         if self._merge_at is not None and now >= self._merge_at:
-            self._merge_at = None
+            self._merge_at = self._merge_since = None
             clique = self._views.clique(self._ctx.nodes, members)
             if clique != members:
                 return f"a ring of {names(clique)} is possible"

@@ -128,8 +128,7 @@ class Srp:
     def set_reachable(self, row: frozenset[NodeId], now: float) -> None:
         """Peers with a path up, both ways."""
         self._catch_up(now)
-        self._membership.reachable = row
-        self._membership.row_changed(now)
+        self._membership.set_reachable(row, now)
 
     def suspect(self, peer: NodeId, now: float) -> None:
         """All paths to `peer` are down or refused: as if set_reachable had been called without it."""

@@ -159,6 +159,8 @@ def main() -> int:
     for seed in seeds:
         try:
             _, faults = run(seed, arguments.nodes, log=arguments.seed is not None)
+            if faults["slowest"] > 2000:
+                print(f"seed {seed} took {faults['slowest']} ms to form one ring")
             slowest = max(slowest, faults.pop("slowest"))
             totals += faults
         except Exception as error:
