@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from dataclasses import dataclass, field
+from random import Random
 
 from tests.sim.build import Recipe
 from tests.sim.checkers import evs, linearizability, liveness, quorum, store
@@ -82,13 +83,13 @@ def run_seed(
 class Cluster:
     """All hosts of a run and the world around them."""
 
-    def __init__(self, plan: Plan, random, trace: Trace) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, plan: Plan, random: Random, trace: Trace) -> None:
         self.plan = plan
         self.clock = Clock()
         self.history = History(dict(plan.votes), exact_quorum=plan.option in ("", "wait_for_all"))
         self.network = Network(self.clock, random, self._deliver, self._refused)
         self.hosts: dict[NodeId, Host] = {}
-        workload = Workload(plan, self.clock, random, self.hosts, self.history, self._call_ended)  # type: ignore[arg-type]
+        workload = Workload(plan, self.clock, random, self.hosts, self.history, self._call_ended)
         self.workload = workload
         self._trace = trace
         self._undecided = 0
@@ -108,7 +109,7 @@ class Cluster:
         for node in plan.nodes:
             self.hosts[node] = Host(node, world)
         self.network.add(list(plan.nodes), list(plan.links), self._conditions)
-        self._faults = Faults(self.clock, random, self.network, self.hosts, plan.links, self._say)  # type: ignore[arg-type]
+        self._faults = Faults(self.clock, random, self.network, self.hosts, plan.links, self._say)
 
     def _conditions(self, key: PathKey) -> Conditions:
         return self.plan.conditions

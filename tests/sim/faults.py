@@ -6,7 +6,7 @@ how many hold it closed, and starting a node that runs is nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Protocol
 
@@ -39,7 +39,7 @@ class Faults:
         clock: Clock,
         random: Random,
         network: Network,
-        hosts: dict[NodeId, Machine],
+        hosts: Mapping[NodeId, Machine],
         links: tuple[LinkId, ...],
         say: Callable[[str], None],
     ) -> None:

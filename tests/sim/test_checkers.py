@@ -18,6 +18,7 @@ from tests.sim.history import (
     Call,
     Configured,
     Durable,
+    Event,
     FinalStore,
     Heard,
     History,
@@ -351,7 +352,7 @@ def test_one_ring_has_one_membership() -> None:
 def test_a_verdict_stands_between_membership_and_messages() -> None:
     """Q3: not before the membership it is about, not after the first message."""
     history = history_of()
-    events = [configured(1.0, RINGS[0], 1), told(1.1, True, RINGS[0], 1), Heard(1.2, "a change", RINGS[0])]
+    events: list[Event] = [configured(1.0, RINGS[0], 1), told(1.1, True, RINGS[0], 1), Heard(1.2, "a change", RINGS[0])]
     history.processes[0].events = list(events)
     quorum.check_order(history)
     history.processes[0].events = [events[0], events[2], events[1]]

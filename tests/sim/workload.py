@@ -7,7 +7,7 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Protocol
 
@@ -42,7 +42,7 @@ class Workload:
         plan: Plan,
         clock: Clock,
         random: Random,
-        servers: dict[NodeId, Server],
+        servers: Mapping[NodeId, Server],
         history: History,
         ended: Callable[[Call], None],
     ) -> None:
