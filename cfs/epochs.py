@@ -77,10 +77,11 @@ def choose(ring: RingId, members: tuple[NodeId, ...], reports: dict[NodeId, Repo
     if len(clusters) > 1:
         text = "stores of different clusters meet here: " + names(good)
         return Choice(reason=text, alarm=True)
-    _drop_rolled_back(good, reports)
+    _drop_rolled_back(good)
+    _drop_other_trees(good)
     if not good:
         return Choice(reason=f"no store of nodes {names(members)} can be relied on")
-    leader = _leader(good, reports)
+    leader = _leader(good)
     return _judge(ring, members, reports, good, leader)
 
 
@@ -107,7 +108,7 @@ def _genesis(members: tuple[NodeId, ...], reports: dict[NodeId, Report]) -> Choi
     )
 
 
-def _drop_rolled_back(good: dict[NodeId, Report], reports: dict[NodeId, Report]) -> None:
+def _drop_rolled_back(good: dict[NodeId, Report]) -> None:
     """Take out stores that lack what others know they once had on disk."""
     while True:
         known: dict[NodeId, Mark] = {}
@@ -121,7 +122,20 @@ def _drop_rolled_back(good: dict[NodeId, Report], reports: dict[NodeId, Report])
             del good[node]
 
 
-def _leader(good: dict[NodeId, Report], reports: dict[NodeId, Report]) -> NodeId:
+def _drop_other_trees(good: dict[NodeId, Report]) -> None:
+    """S4: of stores with the same log, applied equally far, take out those whose tree is not the most frequent one."""
+    places: dict[tuple[LogPosition, int], list[NodeId]] = {}
+    for node, report in sorted(good.items()):
+        places.setdefault((report.end, report.applied), []).append(node)
+    for nodes in places.values():
+        digests = [good[node].digest for node in nodes]
+        usual = max(digests, key=lambda digest: (digests.count(digest), -digests.index(digest)))
+        for node, digest in zip(nodes, digests, strict=True):
+            if digest != usual:
+                del good[node]
+
+
+def _leader(good: dict[NodeId, Report]) -> NodeId:
     """The greatest standing, after a majority mark that provably nobody can have committed was lowered.
 
     Without that, an epoch that one node opened just before the ring broke would beat a narrow one with acknowledged

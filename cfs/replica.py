@@ -73,6 +73,7 @@ class Replica:
     def _enter(self, primary: Primary) -> None:
         """A new configuration: nothing of the last one counts any more."""
         self._primary = primary
+        self._propose_head = wire.encode(primary.ring, wire.Propose(b""))
         self._quorate = False  # a verdict is about one membership
         self._reported = False
         self._claimed: int | None = None
@@ -83,6 +84,7 @@ class Replica:
         self._ready_at = 0  # the log index from which on this node's disk may count
         self._announced = False  # READY was said, and not LOST since
         self._resend = False
+        self._look = True  # the data set may be changed towards the nodelist
         self._proposed_set = 0
 
     # --- inputs --------------------------------------------------------------------------------------------------
@@ -102,6 +104,10 @@ class Replica:
         """One message of the total order. Nothing a member can send makes this raise."""
         self._now = now
         if transitional or self._closed:
+            return
+        if payload.startswith(self._propose_head):  # most messages are proposals, and only add to the log
+            if sender in self._primary.members:
+                self._on_propose(sender, payload[len(self._propose_head) :])
             return
         try:
             ring, message = wire.decode(payload)
@@ -143,6 +149,7 @@ class Replica:
         """The configured nodes and their votes; the data set follows them, one change at a time."""
         self._now = now
         changed, self._nodes = self._nodes != votes, dict(votes)
+        self._look = True
         if changed and not self._primary.opened:
             self._reported = False
         self._settle()
@@ -150,7 +157,7 @@ class Replica:
     def lower_data_set(self, members: frozenset[NodeId] | None, now: float) -> None:
         """last_man_standing or allow_downscale let absent nodes go: only these stay, until others return."""
         self._now = now
-        self._lowered = members
+        self._lowered, self._look = members, True
         self._settle()
 
     def propose(self, operation: Operation, now: float) -> None:
@@ -283,9 +290,8 @@ class Replica:
 
     def _receive(self, sender: NodeId, message: wire.Message) -> None:
         primary = self._primary
+        self._look = self._look or isinstance(message, wire.Ready | wire.Lost)
         match message:
-            case wire.Propose():
-                self._on_propose(sender, message)
             case wire.Report():
                 if primary.report(sender, message):
                     self._chosen()
@@ -309,15 +315,15 @@ class Replica:
                 if self._catchup.on_chunk(sender, message, self._now):
                     self._caught_up()
 
-    def _on_propose(self, sender: NodeId, message: wire.Propose) -> None:
+    def _on_propose(self, sender: NodeId, body: bytes) -> None:
         if not self._primary.opened:
             return
         try:
-            operation = Operation.decode(message.operation)
+            operation = Operation.decode(body)
         except WireError as error:
             self._count_malformed(sender, error)
             return
-        self._log(RecordKind.OPERATION, message.operation, operation)
+        self._log(RecordKind.OPERATION, body, operation)
 
     def _on_propose_set(self, message: wire.ProposeSet) -> None:
         """The proposer saw to it that the last change is in force; the version tells whether it knew the last one."""
@@ -346,7 +352,7 @@ class Replica:
             say(f"store: no primary on ring {primary.ring}: {choice.reason}")
             return
         if store.health is Health.GOOD and self.me not in choice.good:
-            store.rolled_back()
+            store.distrust(choice.base)
         if store.health is Health.GOOD and not choice.genesis and store.log.end == choice.base:
             self._becomes_whole()
         for node, report in primary.reports.items():  # what they say now outweighs what was seen of them
@@ -486,7 +492,7 @@ class Replica:
     def _change_data_set(self) -> None:
         """The lowest ready member brings the data set nearer to the nodelist, one node at a time."""
         primary = self._primary
-        if not primary.opened or primary.narrow or not self._catchup.whole:
+        if not self._look or not primary.opened or primary.narrow or not self._catchup.whole:
             return
         if min(primary.ready, default=0) != self.me:
             return
@@ -494,6 +500,7 @@ class Replica:
         if pending is not None or primary.latest_set.version != force.version or self._proposed_set > force.version:
             return
         change = next_change(force, self._nodes, self._lowered, primary)
+        self._look = change is not None  # look again until it is in force
         if change is not None:
             self._proposed_set = change.version
             self._send(wire.ProposeSet(change))

@@ -100,10 +100,17 @@ class LocalStore:
             digest=self.state.digest(),
         )
 
-    def rolled_back(self) -> None:
-        """The others know of more than is here: it does not count, and is not shown, until resynced."""
-        self.health, self.trouble = Health.LOST, "the others know of writes it once had on disk"
-        self._say.error("store: older than it was, the disk was rolled back; resyncing")
+    def distrust(self, base: LogPosition) -> None:
+        """The others do not count this store: it does not, and is not shown, until resynced.
+
+        base: where the leader's log ends. With the same log and another tree, the whole tree is taken anew.
+        """
+        self.take_all = self.log.end == base
+        self.trouble = "the others know of writes it once had on disk"
+        if self.take_all:
+            self.trouble = "its tree differs from the others' at the same place of the log"
+        self.health = Health.LOST
+        self._say.error(f"store: not to be relied on, {self.trouble}; resyncing")
 
     # --- writing -------------------------------------------------------------------------------------------------
 

@@ -143,6 +143,13 @@ def test_store_that_lacks_what_others_saw_it_have_does_not_count():
     assert (choice.good, choice.lost) == ({1, 2}, {3})
 
 
+def test_store_with_another_tree_at_the_same_place_does_not_count():
+    """S4: same log, same index applied, another digest: the odd one is resynced."""
+    one = report([(A, 1, M)], 9, applied=9)
+    choice = decide((1, report([(A, 1, M)], 9, applied=9, digest=b"x" * 32)), (2, one), (3, one))
+    assert (choice.leader, choice.lost) == (2, {1})
+
+
 def test_ring_numbers_that_went_back_open_nothing():
     """An epoch is named by its ring, and later epochs have greater names."""
     newer = report([(A, 1, M), (RingId(200, 1), 6, M)], 9)

@@ -268,6 +268,21 @@ def test_rolled_back_disk_is_a_learner_until_resynced():
     cluster.finish()
 
 
+def test_tree_that_differs_at_the_same_place_is_taken_anew():
+    """S4: equal logs make equal trees; where memory or disk made one of three differ, it is resynced."""
+    cluster = settled()
+    write(cluster, 1, 5)
+    cluster.run(0.5)
+    replica = cluster.replica(2)
+    replica.state._tree.remove("f3")
+    cluster.partition({1, 2}, {3})
+    cluster.heal()
+    cluster.strict = False
+    cluster.run(2.0)
+    assert cluster.replica(2).state.cat("f3") == b"3"
+    assert cluster.replica(2).status().state == "synced"
+
+
 def test_reads_wait_after_a_restart_until_the_tail_is_resolved():
     """S2: what may have been shown before the restart is shown again, or nothing is."""
     cluster = settled()
