@@ -31,12 +31,12 @@ def names_in(config: TransportConfig) -> set[str]:
 
 
 def resolve(config: TransportConfig, known: dict[str, str]) -> Resolve:
-    """(node, link) -> address. known: host name -> IP; a name that is not in it leaves its path out."""
+    """(node, link) -> address. known: host name -> IP; a name without one leaves its path out."""
     found: dict[tuple[NodeId, LinkId], Address] = {}
     for node in config.nodes.values():
         for link, text in node.addresses.items():
             ip = numeric(text) or known.get(text)
-            if ip is not None:
+            if ip:
                 found[node.id, link] = (ip, config.links[link].port)
     return found
 

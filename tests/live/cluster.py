@@ -225,6 +225,7 @@ class Writer(threading.Thread):
         self._folder = folder
         self._enough = threading.Event()
         self.acknowledged: dict[str, bytes] = {}
+        self.written = 0
         self.problems: list[ClientError] = []
         self.gap = 0.0
         self._client.mkdir(folder, parents=True)
@@ -240,8 +241,8 @@ class Writer(threading.Thread):
 
     def more(self, count: int) -> None:
         """Wait for so many acknowledgements from now on."""
-        goal = len(self.acknowledged) + count
-        eventually(f"{count} writes more", lambda: len(self.acknowledged) >= goal or self.problems)
+        goal = self.written + count
+        eventually(f"{count} writes more", lambda: self.written >= goal or self.problems)
 
     def run(self) -> None:
         number, last = 0, time.monotonic()
@@ -257,7 +258,7 @@ class Writer(threading.Thread):
             self.acknowledged[path] = data
             self.gap = max(self.gap, (now := time.monotonic()) - last)
             last = now
-            number += 1
+            number = self.written = number + 1
 
 
 def check_written(cluster: Cluster, node: int, written: dict[str, bytes]) -> None:
