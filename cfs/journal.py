@@ -177,6 +177,13 @@ class Journal:
         due = self.stall_time()
         return due is not None and now >= due
 
+    def adopting_since(self) -> float | None:
+        """When the store began to be replaced, while it is."""
+        for one in self._waiting.values():
+            if isinstance(one.request, Adopt):
+                return one.since
+        return None
+
     def stall_time(self) -> float | None:
         """When the oldest append will have waited too long; what replaces or checkpoints a store may take its time."""
         for one in self._waiting.values():

@@ -9,6 +9,7 @@ that became possible.
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 
 from cfs import wire
 from cfs.catchup import CatchUp
@@ -16,6 +17,7 @@ from cfs.condition import Condition
 from cfs.dataset import next_change
 from cfs.disk import StoreImage
 from cfs.epochs import names
+from cfs.journal import STALLED
 from cfs.log import NO_MARK, Log, Mark
 from cfs.messages import Applied, Operation
 from cfs.primary import Primary
@@ -208,7 +210,13 @@ class Replica:
 
     def next_timeout(self) -> float | None:
         stall = self._store.journal.stall_time() if self._announced else None
-        return earliest(self._proposals.next_deadline(), self._barriers.next_deadline(), stall)
+        report = self._report_time() if not self._reported and not self._closed else None
+        return earliest(self._proposals.next_deadline(), self._barriers.next_deadline(), stall, report)
+
+    def _report_time(self) -> float:
+        """A store being replaced is waited for, but not for long: nobody gets a primary without this report."""
+        since = self._store.journal.adopting_since()
+        return -inf if since is None else since + STALLED
 
     def handle_timeout(self, now: float) -> None:
         self._now = now
@@ -400,7 +408,7 @@ class Replica:
         """Draw every conclusion the last input made possible."""
         store = self._store
         if not self._closed:
-            if not self._reported and not store.adopting:
+            if not self._reported and self._now >= self._report_time():
                 self._reported = True
                 self._send(store.report(self._nodes, self._seen, self.me))
             self._catchup.ask(self._now)

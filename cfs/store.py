@@ -76,7 +76,10 @@ class LocalStore:
         return ""
 
     def report(self, nodes: dict[NodeId, int], seen: dict[NodeId, Mark], me: NodeId) -> Report:
-        """What to tell the others about it. seen: claims of others, known from the ring."""
+        """What to tell the others about it. seen: claims of others, known from the ring.
+
+        While it is being replaced on disk nobody can say what it is: it does not count.
+        """
         log = self.log
         data_set, pending = log.data_sets(self.committed)
         known = log.holders()
@@ -84,8 +87,8 @@ class LocalStore:
             known[node] = max(mark, known.get(node, NO_MARK))
         known.pop(me, None)
         return Report(
-            health=self.health,
-            disk_ok=not self.journal.failed,
+            health=Health.LOST if self.adopting else self.health,
+            disk_ok=not self.journal.failed and not self.adopting,
             nodes=nodes,
             standing=log.standing(),
             end=log.end,

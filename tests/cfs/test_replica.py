@@ -426,6 +426,28 @@ def test_hanging_disk_counts_as_failed():
     assert "too few disks" in cluster.put(1, "b").refused
 
 
+def test_store_being_replaced_on_a_hanging_disk_holds_up_nobody():
+    """The others open their primary without it; it is resynced when the disk answers."""
+    cluster = settled()
+    cluster.crash(3)
+    cluster.nodes[3].disk.lose()
+    cluster.run(0.5)
+    write(cluster, 1, 3)
+    cluster.start(3)
+    cluster.nodes[3].disk.latency = (20.0, 20.0)
+    cluster.run(1.0)
+    assert cluster.replica(3)._store.adopting
+    cluster.partition({1, 2}, {3})
+    cluster.run(1.0)
+    cluster.heal()
+    cluster.run(5.0)
+    assert cluster.put(1, "a").refused == ""
+    cluster.run(1.0)
+    assert cluster.replica(1).state.find("a") is not None
+    cluster.nodes[3].disk.latency = (0.001, 0.002)
+    cluster.finish(60.0)
+
+
 # --- reading linearizably ----------------------------------------------------------------------------------------
 
 
