@@ -61,7 +61,7 @@ LAUNCHER
 }
 
 install() { # lock: only wheels, only with the hashes of the lock
-    .venv/bin/python -m pip install --quiet --no-input --disable-pip-version-check --no-warn-script-location \
+    .venv/bin/python -m pip install --quiet --quiet --no-input --disable-pip-version-check --no-warn-script-location \
         --require-hashes --only-binary :all: -r "$1" ||
         fail "could not install $1 into .venv: see above (a package registry must be reachable the first time)"
 }
