@@ -363,9 +363,8 @@ class Replica:
             store.distrust(choice.base)
         if store.health is Health.GOOD and not choice.genesis and store.log.end == choice.base:
             self._becomes_whole()
-        for node, report in primary.reports.items():  # what they say now outweighs what was seen of them
-            if node in self._seen:
-                self._seen[node] = min(self._seen[node], report.standing.majority)
+        for node in choice.good & self._seen.keys():  # what good stores say outweighs what was seen of them before
+            self._seen[node] = min(self._seen[node], primary.reports[node].standing.majority)
 
     def _becomes_whole(self) -> None:
         for kind, body in self._catchup.finished():

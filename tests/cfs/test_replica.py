@@ -268,6 +268,29 @@ def test_rolled_back_disk_is_a_learner_until_resynced():
     cluster.finish()
 
 
+def test_rolled_back_disk_stays_a_learner_while_it_takes_no_writes():
+    """S6: what the others saw of it is not forgotten before it is resynced on disk."""
+    cluster = settled()
+    write(cluster, 1, 3)
+    saved = cluster.nodes[3].disk.backup()
+    write(cluster, 1, 5, "late")
+    cluster.crash(3)
+    cluster.nodes[3].disk.restore(saved)
+    cluster.nodes[3].disk.full = True
+    cluster.nodes[3].shown = 0
+    cluster.start(3)
+    cluster.run(1.0)
+    cluster.crash(3)
+    cluster.partition({1}, {2, 3})
+    cluster.nodes[3].disk.full = False
+    cluster.start(3)
+    cluster.run(1.0)
+    choice = cluster.replica(2)._primary.choice
+    assert choice is not None
+    assert choice.lost == {3}
+    cluster.finish()
+
+
 def test_tree_that_differs_at_the_same_place_is_taken_anew():
     """S4: equal logs make equal trees; where memory or disk made one of three differ, it is resynced."""
     cluster = settled()
