@@ -6,6 +6,7 @@ import os
 import random
 import socket
 import struct
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,10 +15,12 @@ from pathlib import Path
 import pytest
 
 from clusterd.control import sockets
-from tests.live.cluster import Cluster, eventually
+from clusterd.lab import actions, files
+from clusterd.lab.layout import Lab
+from tests.live.cluster import ROOT, Cluster, eventually
 
 pytestmark = pytest.mark.live
-Lab = Callable[..., Cluster]
+Make = Callable[..., Cluster]
 
 FLOOD = 20_000
 GROWTH = 24 << 20  # bytes of RSS a flood may cost: windows and tables, not its size
@@ -72,7 +75,7 @@ def record(cluster: Cluster, count: int) -> list[bytes]:
     return found
 
 
-def test_hostile_datagrams(lab: Lab) -> None:
+def test_hostile_datagrams(lab: Make) -> None:
     """Random bytes, recorded datagrams cut and flipped and repeated, a flood from a stranger and from a member's own
     address: same ring, counters by kind, no line per packet, bounded memory."""
     cluster = lab(3)
@@ -114,7 +117,7 @@ def test_hostile_datagrams(lab: Lab) -> None:
     assert "Traceback" not in cluster.log(1)
 
 
-def test_hostile_bytes_on_the_local_socket(lab: Lab) -> None:
+def test_hostile_bytes_on_the_local_socket(lab: Make) -> None:
     """Garbage, frames too large, half a frame, connections that say nothing: nobody else notices."""
     cluster = lab(1)
     path, pid = cluster.lab.socket(1), cluster.pid(1)
@@ -154,21 +157,30 @@ def test_hostile_bytes_on_the_local_socket(lab: Lab) -> None:
     assert "Traceback" not in cluster.log(1)
 
 
-def test_two_clusters_on_the_same_addresses(lab: Lab, tmp_path: Path) -> None:
+def test_two_clusters_on_the_same_addresses(lab: Make, tmp_path: Path) -> None:
     """Another cluster that is told the same addresses never gets a word in: each keeps its own members and tree."""
     cluster = lab(3)
     cluster.stop(3)
     cluster.together(1, 2)
-    other = lab(3)
-    other.stop(1, 2, 3)
     # The other cluster's third node takes the address that is free, and knows the first two by their addresses.
-    config = other.config(3)
-    config.write_text(config.read_text().replace(f"127.{other.lab.base}.", f"127.{cluster.lab.base}."))
+    foreign = Lab("other", str(tmp_path / "other"), cluster.lab.shape() | {"nodes": 3})
+    files.write(foreign)
+    other = Cluster("other", foreign)
     ring = cluster.ring()
-    other.start(3)
-    eventually("they met", lambda: cluster.dropped(1)["unknown_sender"] + cluster.dropped(1)["not_authentic"] >= 3)
-    eventually("both ways", lambda: other.dropped(3)["unknown_sender"] + other.dropped(3)["not_authentic"] >= 3)
-    assert other.members(3) in ([], [3])
-    assert cluster.ring(1) == cluster.ring(2) == ring
-    with cluster.client(1) as client:
-        client.put("undisturbed", b"x")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with Path(foreign.log(3)).open("ab") as log:
+        daemon = subprocess.Popen(actions.daemon_command(foreign, 3), stderr=log, env=environment)
+    try:
+
+        def strangers(one: Cluster, node: int) -> int:
+            return one.dropped(node)["unknown_sender"] + one.dropped(node)["not_authentic"]
+
+        eventually("they met", lambda: strangers(cluster, 1) >= 3)
+        eventually("both ways", lambda: strangers(other, 3) >= 3)
+        assert other.members(3) in ([], [3])
+        assert cluster.ring(1) == cluster.ring(2) == ring
+        with cluster.client(1) as client:
+            client.put("undisturbed", b"x")
+    finally:
+        daemon.kill()
+        daemon.wait()
