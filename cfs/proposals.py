@@ -38,8 +38,10 @@ class Proposals:
 
     def add(self, operation: Operation, now: float) -> Pending | None:
         """None: the same one is under way already. Raises QueueFull, TooLarge, Refused (id used for another)."""
-        encoded = operation.encode()
         known = self._pending.get(operation.id)
+        if known is not None:
+            operation.time = known.operation.time  # the same request again is made at another moment
+        encoded = operation.encode()
         if known is not None:
             if known.encoded != encoded:
                 raise Refused(f"operation id {operation.id.hex()} is under way with other content: take a new id")
