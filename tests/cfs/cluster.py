@@ -113,6 +113,7 @@ class Cluster:
         self.nodes = {n: Node(n, SimDisk(self.random, latency)) for n in self.votes}
         self.parts: list[frozenset[int]] = [frozenset(self.votes)]
         self.linger: tuple[int, float] | None = None  # when a ring breaks: who goes on in it by itself, how long
+        self.proven: dict[int, tuple[RingId, int]] = {}  # claims, each found on the disk when it was made
         self.seq = 0
         self.log = log or (lambda node: SilentLog())
         self.history: list[Attempt] = []
@@ -477,6 +478,7 @@ class Cluster:
         position = node.replica.log.position(value - 1)
         if position is None or (self.settings.durable and self.on_disk(node.id, value - 1) != position.chain):
             raise Broken(f"node {node.id} claims index {value - 1}, not on its disk")
+        self.proven[node.id] = (ring.id, value - 1)
 
     # --- clients -------------------------------------------------------------------------------------------------
 
@@ -545,7 +547,11 @@ class Cluster:
         assert node.replica is not None
         here = node.replica.log.position(index)
         assert here is not None
+        assert node.ring is not None
         holders = [n for n in self.nodes if self.on_disk(n, index) == here.chain]
+        for n, (ring, claimed) in self.proven.items():  # it was there, a disk lost a moment ago does not undo the ack
+            if n not in holders and n != node.id and ring == node.ring.id and claimed >= index:
+                holders.append(n)
         if node.id not in holders:
             raise Broken(f"node {node.id}: index {index} acknowledged, not on its own disk")
         status = node.replica.status()

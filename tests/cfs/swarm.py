@@ -41,6 +41,7 @@ class Swarm:
         self.token = 0
         self.paths = [f"f{n}" for n in range(12)]
         self.harmed: int | None = None  # the one node whose disk was harmed and is not resynced yet
+        self.rolled_back = False  # only the others' memory tells that a disk went back within an epoch: keep it
 
     def _quorate(self, part: frozenset[int]) -> bool:
         cluster = self.cluster
@@ -108,6 +109,8 @@ class Swarm:
         kinds += {"disks": ["disk"] * 4, "narrow": ["force"] * 2, "members": ["members"] * 2}.get(self.profile, [])
         kind = random.choice(kinds)
         nodes = list(cluster.nodes)
+        if self.rolled_back and self.harmed is not None and kind in ("crash", "power"):
+            kind = "disk"
         match kind:
             case "partition":
                 cut = [random.randrange(random.choice([2, 2, 3])) for _ in nodes]
@@ -146,7 +149,7 @@ class Swarm:
             node = cluster.nodes[self.harmed]
             node.disk.full = node.disk.broken = False
             if self.harmed in cluster.up and cluster.replica(self.harmed).status().state == "synced":
-                self.harmed = None
+                self.harmed, self.rolled_back = None, False
             return
         n = random.choice(list(cluster.nodes))
         disk = cluster.nodes[n].disk
@@ -165,6 +168,7 @@ class Swarm:
             case "broken":
                 disk.broken = True
             case "old":
+                self.rolled_back = True
                 saved = disk.backup()
                 cluster.run(random.uniform(0.05, 0.5))
                 cluster.crash(n)

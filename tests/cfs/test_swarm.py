@@ -13,6 +13,8 @@ ONCE_FAILED = [  # what each found is in the history of this file's neighbours
     (15, "narrow"),  # two halves of a first start named two histories
     (18, "narrow"),
     (209, "majority"),
+    (2061, "disks"),
+    (2107, "disks"),
 ]
 
 
