@@ -11,6 +11,7 @@ from random import Random
 from typing import Protocol
 
 from tests.sim.clock import Clock
+from tests.sim.disk import Generation
 from tests.sim.network import Conditions, Network, PathKey
 from tests.sim.plan import Fault
 from tests.sim.storage import Storage
@@ -51,6 +52,7 @@ class Faults:
         self._say = say
         self._undo: dict[int, list[tuple[PathKey, Conditions]]] = {}
         self._flapping: set[int] = set()
+        self._backups: dict[int, Generation | None] = {}
         self.begun = 0
 
     def schedule(self, faults: Iterable[Fault]) -> None:
@@ -109,6 +111,11 @@ class Faults:
             case "blank":
                 hosts[0].kill()
                 hosts[0].wipe(bool(fault.amount))
+            case "rot":
+                hosts[0].kill()
+                hosts[0].storage.rot()
+            case "rollback":
+                self._backups[number] = hosts[0].storage.store.backup()
             case "slow-disk":
                 hosts[0].storage.slow = fault.amount
             case "slow-node":
@@ -135,7 +142,11 @@ class Faults:
             case "mtu-hole" | "noise":
                 for key, before in self._undo.pop(number, []):
                     self._network.set_conditions(key, before)
-            case "kill" | "leave" | "blank":
+            case "rollback":
+                hosts[0].kill()
+                hosts[0].storage.restore(self._backups.pop(number))
+                hosts[0].start()
+            case "kill" | "leave" | "blank" | "rot":
                 for host in hosts:
                     host.start()
             case "pause":

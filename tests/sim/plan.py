@@ -80,9 +80,12 @@ KINDS = {
     "disk-full": 2,
     "disk-broken": 1,
     "blank": 2,
+    "rot": 1,
+    "rollback": 1,
     "slow-node": 2,
 }
-ONCE = ("power", "blank")  # at most once in a run
+# Of each group at most one in a run: S1 holds while a data majority keeps its disks.
+ONCE = (("power",), ("blank", "rot", "rollback"))
 
 
 def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
@@ -130,8 +133,9 @@ def draw_faults(
     kinds = dict(KINDS)
     for _ in range(random.randint(3, 8)):
         kind = random.choices(list(kinds), list(kinds.values()))[0]
-        if kind in ONCE:
-            del kinds[kind]
+        for group in ONCE:
+            if kind in group:
+                kinds = {name: often for name, often in kinds.items() if name not in group}
         at = random.uniform(WARM, last - 1.0)
         until = min(last, at + random.choice((0.05, 0.3, 0.7, 1.5, 3.0, 5.0)) * random.uniform(0.5, 1.5))
         where: tuple[int, ...] = ()
@@ -155,7 +159,7 @@ def draw_faults(
                 where, amount = (shuffled[0],), random.choice((10.0, 50.0, 300.0))
             case "slow-node":
                 where, amount = (shuffled[0],), random.choice((10.0, 50.0, 200.0))
-            case "blank":
+            case "blank" | "rot" | "rollback":
                 total = sum(votes.values())
                 light = [node for node in nodes if 2 * (total - votes[node]) > total]
                 if not light:

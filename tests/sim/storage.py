@@ -11,7 +11,7 @@ from random import Random
 from cfs.disk import Adopt, AppendLog, Checkpoint, DiskRequest, MarkCommit, StoreImage, TruncateTail
 from cfs.records import DataSet, EpochRecord, LogRecord, RecordKind
 from tests.sim.clock import Clock
-from tests.sim.disk import SimDisk
+from tests.sim.disk import Generation, SimDisk
 from transport.events import Persist
 from transport.ids import NodeId, RingId
 
@@ -189,6 +189,19 @@ class Storage:
             self.store = SimDisk(self._random)
             self.store.discarded = discarded
             self.files.clear()
+        self._read_again()
+
+    def rot(self) -> None:
+        """A bit of some record in the log flips while nobody looks."""
+        image = self.store.peek()
+        records = [*image.retained, *image.tail]
+        if records:
+            self.store.rot(self._random.choice(records).index)
+        self._read_again()
+
+    def restore(self, saved: Generation | None) -> None:
+        """An old copy is put in place of the store; this machine's marker stays what it was."""
+        self.store.restore(saved)
         self._read_again()
 
     def load(self) -> StoreImage:
