@@ -7,7 +7,7 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cfs.disk import AppendLog, Adopt, Checkpoint, MarkCommit, TruncateTail
+from cfs.disk import Adopt, AppendLog, Checkpoint, MarkCommit, TruncateTail
 from clusterd.build import Remembered, build
 from clusterd.changes import Loaded
 from clusterd.config.schema import Who, load
