@@ -208,7 +208,8 @@ class Cluster:
         holders = tuple(node for node, other in self.hosts.items() if other.storage.holds(call.id))
         epoch = host.storage.epoch_of(call.id) or NO_RING
         votes = host.storage.data_set_of(call.id) or self.plan.votes
-        self.history.durable.append(Durable(self.clock.now, call.id, host.me, holders, votes, epoch))
+        failing = tuple(node for node, other in self.hosts.items() if other.storage.failing)
+        self.history.durable.append(Durable(self.clock.now, call.id, host.me, holders, votes, epoch, failing))
 
     def _call_ended(self, call: Call) -> None:
         """Judged at once: S3's deadline."""

@@ -126,6 +126,7 @@ class Durable(NamedTuple):
     """Whose disks held an operation when it was acknowledged.
 
     epoch: that of its record at the proposer.  votes: of the data set in force there.
+    failing: nodes whose disk took no writes then, so that their store was no good one.
     """
 
     at: float
@@ -134,6 +135,7 @@ class Durable(NamedTuple):
     holders: tuple[NodeId, ...]
     votes: dict[NodeId, int]
     epoch: RingId
+    failing: tuple[NodeId, ...] = ()
 
 
 @dataclass(slots=True)

@@ -90,7 +90,7 @@ class Storage:
     def _file_done(self, life: int, file: Persist) -> None:
         if life != self._life or file not in self._files_under_way:
             return
-        if self.store.full or self.store.broken:
+        if self.failing:
             self._clock.after(RETRY, self._file_done, self._life, file)
             return
         self._files_under_way.remove(file)
@@ -145,6 +145,11 @@ class Storage:
             return None
         return [votes for index, votes in self._data_sets if index <= place[1]][-1]
 
+    @property
+    def failing(self) -> bool:
+        """Does the disk take no writes now?"""
+        return self.store.full or self.store.broken
+
     def discarded(self) -> frozenset[bytes]:
         """The operations set aside on this disk."""
         found: set[bytes] = set()
@@ -160,7 +165,7 @@ class Storage:
         """The process or the machine dies; of what was under way a part may be there."""
         self._forget()
         for file in self._files_under_way:
-            if self._random.random() < 0.5 and not (self.store.full or self.store.broken):
+            if self._random.random() < 0.5 and not self.failing:
                 self.files[file.name] = file.value
         self._files_under_way.clear()
         self.store.crash()

@@ -232,6 +232,8 @@ def test_a_narrow_epoch_needs_every_holder() -> None:
     store.check_required_sets(history)
     history.durable = [Durable(1.0, ident(1), 1, (1,), VOTES, RINGS[0])]
     assert broken(store.check_required_sets, history) == "S1"
+    history.durable = [Durable(1.0, ident(1), 1, (1,), VOTES, RINGS[0], failing=(2,))]
+    store.check_required_sets(history)
 
 
 def test_an_acknowledged_write_that_is_gone_is_caught() -> None:

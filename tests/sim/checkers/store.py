@@ -27,14 +27,14 @@ def check(history: History) -> None:
 
 def check_required_sets(history: History) -> None:
     """S1: at the moment of the ack the operation is on disk at the proposer and on a data majority, or, where the epoch
-    is narrow, on every member."""
+    is narrow, on every member with a good store."""
     for ack in history.durable:
         if ack.proposer not in ack.holders:
             text = f"acknowledged by node {ack.proposer}, which does not have it on disk"
             raise Violation(ack.at, "S1", f"operation {ack.id.hex()} {text}")
         epoch = history.epochs.get(ack.epoch)
         if epoch is not None and epoch.kind.name != "MAJORITY":
-            missing = sorted(set(epoch.holders) - set(ack.holders))
+            missing = sorted(set(epoch.holders) - set(ack.holders) - set(ack.failing))
             if missing:
                 raise Violation(
                     ack.at, "S1", f"operation {ack.id.hex()} acknowledged in a narrow epoch without {missing}"
