@@ -218,8 +218,9 @@ class Node:
 
     def poll_transmit(self, now: float) -> Transmit | None:
         out = self.endpoint.poll_transmit(now)
-        if out is None and self.endpoint.has_events:
+        while out is None and self.endpoint.has_events:
             # What is sent from a resting token is in order at once: delivered here now, not with the next packet.
+            # What is sent in answer too: alone in a ring there is nobody to send to, and events may bring on events.
             self._pump(now)
             out = self.endpoint.poll_transmit(now)
         return out

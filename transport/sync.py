@@ -24,7 +24,7 @@ from transport.events import ConfigurationChange, Delivery
 from transport.ids import NO_RING, NodeId, RingId
 
 _VERSION = 1
-_MAX_BLOB = 256 * 1024
+_MAX_BLOB = 1 << 20  # above what any service can have to say: refusing one costs the member its votes
 
 
 class Service(Protocol):

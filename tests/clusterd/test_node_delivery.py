@@ -38,3 +38,30 @@ def test_a_silent_endpoint_has_nothing_left_to_say() -> None:
             endpoint.used()
             assert endpoint.poll_transmit(memory.now) is None
             assert not endpoint.has_events
+
+
+def test_alone_in_a_ring_an_answer_to_an_answer_is_delivered_in_the_same_turn() -> None:
+    """There is nobody to send to, so nothing but what was ordered shows that there is more to do."""
+    memory = Memory(1)
+    memory.run(2.0)
+    node = memory.hosts[1].node
+    node.groups.join(GROUP, 1)
+    node.pump(memory.now)
+    memory.settle(1)
+    answers = iter(range(5))
+    deliver = node.groups.deliver
+
+    def deliver_and_answer(sender: int, payload: bytes) -> None:
+        deliver(sender, payload)
+        if (number := next(answers, None)) is not None:
+            node.groups.mcast(GROUP, 1, b"%d" % number)
+
+    node.groups.deliver = deliver_and_answer  # type: ignore[method-assign]
+    node.groups.mcast(GROUP, 1, b"first")
+    node.pump(memory.now)
+    assert node.poll_transmit(memory.now) is None  # a driver's turn: all there is to send, then the events
+    got = []
+    while (event := node.next_event()) is not None:
+        got += [event.payload] if isinstance(event, GroupMessage) else []
+    assert got == [b"first", b"0", b"1", b"2", b"3", b"4"]
+    assert not node.endpoint.has_events

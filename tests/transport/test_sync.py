@@ -2,8 +2,9 @@
 
 from transport.core import SilentLog
 from transport.events import ConfigurationChange
+from transport.groups import MAX_LOCAL_MEMBERS, Groups, Multicast
 from transport.ids import RingId
-from transport.sync import Sync
+from transport.sync import Sync, decode, encode
 
 RING = RingId(4, 1)
 
@@ -80,3 +81,14 @@ def test_second_message_of_a_member_is_ignored():
     one.receive(1, mine)
     assert one.receive(1, mine) is None
     assert one.missing == [2, 3]
+
+
+def test_all_groups_of_a_full_node_fit_the_barrier() -> None:
+    """A message that is refused counts its sender as without votes: local processes must not bring that about."""
+    groups = Groups(1, SilentLog())
+    for number in range(MAX_LOCAL_MEMBERS):
+        groups.join(b"%0128d" % number, 1)
+    while isinstance(event := groups.next_event(), Multicast):
+        groups.deliver(1, event.payload)
+    state = groups.sync_state()
+    assert decode(encode(RING, {"groups": state})) == (RING, {"groups": state})

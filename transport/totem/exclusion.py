@@ -3,7 +3,7 @@
 A node q *echoes* X when it passes on a token or commit token of a ring that has X in it, or answers X's ping with
 its ring id. X's verdict lives at most 0.8 * T_excl from the sending of what q echoed, and q installs no ring
 without X before T_excl has passed since its last echo: so X has stopped trusting its verdict by then. Free at
-once: a node that said goodbye, or that certainly restarted since (Views.replaced).
+once: a node that said goodbye since, or that certainly restarted since (Views.replaced).
 
 A fresh process does not know what the one before it echoed: it treats every configured node as echoed at start.
 """
@@ -38,7 +38,12 @@ class Echoes:
             if node in inside:
                 continue
             view = views.table.get(node)
-            if view is not None and view.left and incarnation in (None, view.incarnation):
+            # Of an unknown incarnation a goodbye counts only if it came after: an older one may be of a process
+            # before the one that was echoed.
+            known = view is not None and (
+                incarnation == view.incarnation if incarnation is not None else view.heard_at >= at
+            )
+            if view is not None and view.left and known:
                 continue
             if incarnation is not None and views.replaced(node, incarnation):
                 continue

@@ -24,6 +24,8 @@ _KNOWN = 1
 _LEFT = 2
 _AGE_UNIT = 0.010  # seconds
 _AGE_MAX = 0xFFFF
+VOTES_MAX = 0xFFFF
+"""Votes above count as this when cliques are chosen: what a row can say. Quorum counts them all."""
 _SEQ_MAX = 1 << 62
 
 
@@ -67,12 +69,16 @@ class Join:
 
     def encode(self, now: float) -> bytes:
         """14 bytes and 2 per node, 14 per distinct ring, 19 per known node plus one bit per node."""
-        ids = sorted({self.sender, *self.views, *self.clique, *(n for v in self.views.values() for n in v.row)})
+        named = {self.sender, *self.views, *self.clique}
+        seen = named.union(*(view.row for view in self.views.values()))
+        # Rows may name nodes we have no row of. More than a join can hold, and those are left out: nobody could
+        # form a ring with them on our word anyway.
+        ids = sorted(seen if len(seen) <= MAX_RING_MEMBERS else named)
         index = {node: i for i, node in enumerate(ids)}
         width = (len(ids) + 7) // 8
 
         def bits(nodes: tuple[NodeId, ...] | frozenset[NodeId]) -> bytes:
-            return sum(1 << index[node] for node in nodes).to_bytes(width, "big")
+            return sum(1 << index[node] for node in nodes if node in index).to_bytes(width, "big")
 
         rings = sorted({v.ring for v in self.views.values()} | {v.primary for v in self.views.values()})
         where = {ring: i for i, ring in enumerate(rings)}
@@ -89,7 +95,7 @@ class Join:
                 out.u8(0)
                 continue
             out.u8(_KNOWN | (_LEFT if view.left else 0)).u32(view.incarnation).u32(view.birth).u32(view.stamp)
-            out.u16(max(0, min(int((now - view.heard_at) / _AGE_UNIT), _AGE_MAX))).u16(view.votes)
+            out.u16(max(0, min(int((now - view.heard_at) / _AGE_UNIT), _AGE_MAX))).u16(min(view.votes, VOTES_MAX))
             out.u8(where[view.ring]).u8(where[view.primary]).raw(bits(view.row))
         return out.done()
 

@@ -264,7 +264,7 @@ class Ring:
             if last > window.high:
                 start = max(first, window.high + 1)
                 left.append((start, last - start + 1))
-        token.rtr = merge_ranges(left)
+        token.rtr = merge_ranges(left)[:RTR_MAX]  # what is cut off, its askers ask for again
 
     def _ask(self, token: Token, now: float) -> None:
         """Ask for our gaps. Behind a token that overtakes multicasts, only those it had passed a round ago."""

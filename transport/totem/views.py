@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from transport.ids import NO_RING, NodeId, RingId
 from transport.totem.cliques import Weight, clique_of
-from transport.totem.joins import Join, View
+from transport.totem.joins import VOTES_MAX, Join, View
 
 CONFIRM = 0.300  # seconds
 _FRESHER = 0.050  # seconds; second-hand ages closer than this do not order two incarnations
@@ -182,9 +182,9 @@ class Views:
         for node in edges:
             view = own if node == self.me else self.table.get(node)
             if view is None:
-                weights[node] = (nodes[node], 0)
+                weights[node] = (min(nodes[node], VOTES_MAX), 0)
             else:
-                weights[node] = (view.votes, 1 if newest != NO_RING and view.primary == newest else 0)
+                weights[node] = (min(view.votes, VOTES_MAX), 1 if newest != NO_RING and view.primary == newest else 0)
         return clique_of(self.me, edges, weights)
 
     def _alike(self, rows: dict[NodeId, frozenset[NodeId]], doubted: set[NodeId]) -> frozenset[NodeId] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from transport.ids import NO_RING, RingId
 from transport.totem.exclusion import Echoes
 from transport.totem.joins import Join, View
@@ -83,3 +85,14 @@ def test_second_hand_rows() -> None:
     assert views.merge(older, NODES, 11.1)
     assert views.incarnation(2) == 7
     assert views.own.ring == RingId(0, 0, 0)
+
+
+def test_a_goodbye_from_before_a_start_tells_a_fresh_process_nothing() -> None:
+    """The process before it may have echoed a later one of who left; a row that came late must not free it."""
+    views = Views(1, 99, 0, 1, 5.0)
+    echoes = Echoes((1, 2), 1, now=5.0)
+    third = Join(3, True, 0, (3,), {3: view(1), 2: dataclasses.replace(view(7, left=True), heard_at=1.0)})
+    assert views.merge(third, NODES, 5.1)
+    assert echoes.free_at((1, 3), views, T) == 5.6
+    assert heard(views, 2, 5.2, view(7, stamp=2, left=True))  # it says so now
+    assert echoes.free_at((1, 3), views, T) == 0.0

@@ -180,3 +180,17 @@ def test_damaged_bytes_raise_wire_error_only(decode: Callable[[bytes], object], 
             decode(bytes(data))
         except WireError:
             pass
+
+
+def test_a_join_fits_the_wire_whatever_rows_and_votes_we_know() -> None:
+    """A row may name nodes nobody else knows, and a node may have more votes than a row can say."""
+
+    def said(row: range, votes: int) -> View:
+        return View(1, 1, 1, frozenset(row), votes, NO_RING, NO_RING, False, 0.0)
+
+    views = {node: said(range(node * 40, node * 40 + 40), 70_000) for node in range(1, 11)}
+    views[1].row |= {2, 3}
+    read = Join.decode(Join(1, True, 1, (1, 2), views).encode(0.0), 0.0)
+    assert sorted(read.views) == list(range(1, 11))
+    assert read.views[1].row == {2, 3}
+    assert read.views[1].votes == 0xFFFF

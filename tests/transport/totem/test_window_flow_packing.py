@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 
 import pytest
 
 from transport.config import TotemConfig
 from transport.errors import QueueFull, TooLarge
+from transport.ids import RingId
 from transport.totem import flow
-from transport.totem.messages import CONTINUES, CUT, SAFE
+from transport.totem.messages import CONTINUES, CUT, RTR_MAX, SAFE, Token, pack_mcast
 from transport.totem.packing import Backlog, Unpacker
-from transport.totem.ring import merge_ranges
+from transport.totem.ring import Ring, merge_ranges
+from transport.totem.stats import Stats
 from transport.totem.window import SPAN, Window
 
 
@@ -132,3 +135,21 @@ def test_a_body_that_does_not_parse_gives_what_came_before() -> None:
     unpacker = Unpacker()
     assert unpacker.unpack(1, 0, b"\0\1a\0\\9b", 0) == [b"a"]
     assert unpacker.malformed == 1
+
+
+def test_a_token_never_asks_for_more_than_a_token_may() -> None:
+    """Two members with many gaps each: what one can answer in part of what the other asks is many ranges, and a
+    token with too many would be refused by everybody, until it counts as lost."""
+    ring = Ring(2, RingId(5, 1, 7), (1, 2, 3), TotemConfig(), 1400, deque(), Stats(), 1.0)
+    for seq in range(2, 800, 2):
+        assert ring.receive(seq, pack_mcast(ring.wire_id, seq, 1, 0, b"x"))
+
+    def visit(token_seq: int, rtr: list[tuple[int, int]], now: float) -> Token:
+        token = Token(ring.ring_id, token_seq, 799, 0, 0, 0, 0, 0, 0, 0, [0, 0, 0], [None] * 3, rtr)
+        assert ring.take(token, now)
+        ring.begin(now)
+        ring.forward(0, now)
+        return Token.decode(ring.resend_frame)
+
+    assert len(visit(1, [], 1.001).rtr) == RTR_MAX  # what we lack ourselves
+    assert len(visit(5, [(1, 799)], 1.002).rtr) == RTR_MAX  # asked for a moment ago: not again
