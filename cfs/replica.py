@@ -75,6 +75,7 @@ class Replica:
     def _enter(self, primary: Primary) -> None:
         """A new configuration: nothing of the last one counts any more."""
         self._primary = primary
+        self._events = deque(event for event in self._events if not isinstance(event, Claim))  # nobody told it yet
         self._propose_head = wire.encode(primary.ring, wire.Propose(b""))
         self._quorate = False  # a verdict is about one membership
         self._reported = False

@@ -313,7 +313,8 @@ class LogFile:
         self._unsynced_bytes = 0
 
     def _roll(self) -> None:
-        if self._size < SEGMENT_BYTES:
+        # After a cut back to before this segment's first record a new one's name would not sort after this one's.
+        if self._size < SEGMENT_BYTES or self.end.index < self._segments[-1].first:
             return
         self._sync(self.end)
         segment = self._new_segment(self._directory, self.end)

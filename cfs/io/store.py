@@ -283,8 +283,12 @@ class Store:
         self._generation, self._position = new, request.position
         self._damage = ""
         self._delta, self._mark, self._mark_at = None, 0, None
-        self._write_marker(whole=True)
-        generations.retire(self.root, number)
+        # The store is the new one now: what fails from here on is told as the disk's failure, not as this request's.
+        self._try_marker(whole=True)
+        try:
+            generations.retire(self.root, number)  # the next start does what is left
+        except OSError as problem:
+            self._fail(problem)
         return None
 
     def _describe(self, request: Adopt, replaced: int | None) -> Discarded | None:

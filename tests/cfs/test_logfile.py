@@ -203,3 +203,24 @@ def test_log_bytes_are_few(tmp_path: Path) -> None:
             end = record[-1].position
         assert log.written < factor * size * 100
         log.close()
+
+
+def test_a_cut_to_before_the_segment_delays_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments are read in the order of their names: none may begin at or before the first record of the last one."""
+    monkeypatch.setattr(logfile, "SEGMENT_BYTES", 400)
+    made = some(12)
+    for kept in (3, 5, 6):
+        log = LogFile.create(tmp_path / f"log{kept}", START)
+        for record in made:
+            log.append([record])
+        assert len(log._segments) > 1
+        log = _cut_and_go_on(log, made, kept)
+        log.close()
+        assert reopened(tmp_path / f"log{kept}")[:kept] == made[:kept]
+
+
+def _cut_and_go_on(log: LogFile, made: list[LogRecord], kept: int) -> LogFile:
+    log.cut(made[kept - 1].position)
+    for record in records([put(f"g{n}", bytes([n]) * 20) for n in range(12)], made[kept - 1].position):
+        log.append([record])
+    return log

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from cfs.disk import AppendLog
 from cfs.messages import Kind, Operation
-from cfs.status import StoreSettings
+from cfs.status import Claim, Multicast, StoreSettings
+from tests.cfs.building import put
 from tests.cfs.cluster import Cluster
 from transport.errors import QueueFull, Refused
+from transport.events import ConfigurationChange
+from transport.ids import RingId
 
 
 def settled(votes: dict[int, int] | int = 3, seed: int = 1, **options: object) -> Cluster:
@@ -586,3 +590,17 @@ def test_refusals_are_refused():
     cluster.start(1)
     with pytest.raises(Refused):
         cluster.replica(1).propose(Operation(b"x" * 16, Kind.PUT, "a", writer=1), cluster.now)
+
+
+def test_a_claim_not_handed_out_yet_ends_with_its_configuration():
+    """DESIGN 7, "Claims": what the disk answered for the old epoch must not be told on the new ring."""
+    replica = settled(1).replica(1)
+    replica.propose(put("a"), 100.0)
+    sent = [event for event in iter(replica.next_event, None) if isinstance(event, Multicast)]
+    replica.deliver(1, sent[-1].payload, False, 100.0)
+    asked = [event for event in iter(replica.next_event, None) if isinstance(event, AppendLog)]
+    replica.persisted(asked[-1].receipt, None, 100.0)
+    next_ring = RingId(replica.highest_ring_seq + 4, 1, 1)
+    for regular in (False, True):
+        replica.configuration(ConfigurationChange(regular, next_ring, (1,)), 100.0)
+    assert not [event for event in iter(replica.next_event, None) if isinstance(event, Claim)]

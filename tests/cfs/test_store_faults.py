@@ -183,6 +183,26 @@ def test_a_failing_disk_refuses_and_heals(
     assert image.tail == (*made, *more)
 
 
+@pytest.mark.parametrize("step", ["write_marker", "retire"])
+def test_an_adoption_that_came_into_use_is_answered_as_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Once CURRENT names it the store is the new one, whatever fails behind: the replica must not keep the old."""
+    monkeypatch.setattr("cfs.io.store.PROBE", 0.05)
+    begun(tmp_path / "store")
+    disk = RealDisk(tmp_path / "store")
+    disk.open()
+    state = tree(put("new"))
+    position = LogPosition(1, EPOCH, b"c" * 32)
+    with monkeypatch.context() as broken:
+        broken.setattr(f"cfs.io.generations.{step}", _broken(errno.ENOSPC))
+        assert disk.ask(Adopt(next(RECEIPTS), state.image(), position, Lineage(), (), 1, True, "diverged")) == [None]
+    disk.wait(lambda: (0, None) in disk.answers)
+    disk.close()
+    image = opened(tmp_path / "store")
+    assert (image.health, image.state) == (StoreHealth.OK, state.image())
+
+
 def test_a_failed_checkpoint_is_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its delta is kept and written with the next one."""
     monkeypatch.setattr("cfs.io.store.PROBE", 0.05)
