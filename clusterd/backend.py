@@ -78,6 +78,7 @@ class NodeBackend:
         self._quorum_watchers: list[Callable[[Quorum], None]] = []
         self._event_watchers: list[Callable[[Event], None]] = []
         self._store_watchers: list[Callable[[], None]] = []
+        self.tree_number = 0
         self._expected: list[tuple[int, asyncio.Future[None]]] = []
 
     # -- who -------------------------------------------------------------------------------------------------
@@ -118,7 +119,8 @@ class NodeBackend:
         for push in list(self._event_watchers):
             push(event)
 
-    def told_change(self) -> None:
+    def told_change(self, replaced: bool = False) -> None:
+        self.tree_number += replaced
         for wake in list(self._store_watchers):
             wake()
 

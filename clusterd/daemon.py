@@ -199,7 +199,7 @@ class Daemon:
             case Outcome():
                 self.backend.told_outcome(event)
             case Changed() | Replaced():
-                self.backend.told_change()
+                self.backend.told_change(replaced=isinstance(event, Replaced))
                 self._teller.store(event)
             case BarrierDone() | BarrierFailed():
                 self.backend.told_barrier(event)

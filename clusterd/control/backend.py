@@ -58,6 +58,11 @@ class Backend(Protocol):
         """Largest file the store takes now; the server takes no larger request."""
         ...
 
+    @property
+    def tree_number(self) -> int:
+        """Another one whenever the whole tree was replaced by another history's: revisions of before mean nothing."""
+        ...
+
     # looking
 
     def status(self) -> Status: ...

@@ -3,7 +3,7 @@
 A client that does not read never costs more than a bounded queue: pushed events wait in the queue, and once it is full
 the client is told how many it missed, `{"slow": true, "dropped": n}`, and the subscription ends; it may subscribe
 again. A watch of the tree needs no queue at all: it remembers the revision it sent last and asks the store for more
-when the client reads again; it misses something only when the store no longer keeps it.
+when the client reads again; it misses something only when the store no longer keeps it, or is another one by then.
 """
 
 from __future__ import annotations
@@ -101,6 +101,7 @@ class StoreWatch:
         self._after = after
         self._open = True
         self._due = False
+        self._tree = backend.tree_number
         backend.fs_changes(after, 1)
         self._cancel = backend.watch_store(self._wake)
 
@@ -112,6 +113,11 @@ class StoreWatch:
 
     def flush(self) -> None:
         self._due = False
+        if self._open and self._outlet.writable and self._backend.tree_number != self._tree:
+            # Revisions of two histories cannot be compared: the same number may stand for another tree.
+            self.close()
+            _say_slow(self._outlet, self._ident, 1)
+            return
         while self._open and self._outlet.writable:
             try:
                 changes = self._backend.fs_changes(self._after, _PAGE)

@@ -264,6 +264,19 @@ def test_a_watch_overtaken_by_compaction_is_told(serve: Callable[..., Served]):
         next(watch)
 
 
+def test_a_watch_of_a_tree_that_was_replaced_is_told(serve: Callable[..., Served]):
+    """S5: after a merge the same revision may be another tree; who watched must read all anew, not miss it silently."""
+    served = serve()
+    with Client(served.path) as client:
+        client.put("a", b"")
+        watch = Client(served.path).watch(revision=0)
+        assert next(watch)["revision"] == 1
+        served.backend.tree_number += 1  # another history's tree, at revision 1 too
+        client.put("b", b"")
+    with pytest.raises(Missed):
+        next(watch)
+
+
 def test_a_watch_of_a_directory_sees_what_concerns_it(node: Served):
     """Below the path, the path itself, and a directory above it that goes away."""
     with Client(node.path) as client:
