@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 
 from cfs.apply import Judge
 from cfs.digest import bucket_of
@@ -150,6 +151,13 @@ class State:
             return [self._tree.entries[found] for found in sorted(self._tree.below(path))]
         prefix = f"{path}/" if path else ""
         return [self._tree.entries[prefix + name] for name in self._tree.names(path)]
+
+    def page(self, path: str, recursive: bool, after: str, limit: int) -> list[Entry]:
+        """As `ls`, but at most `limit` entries, of those whose path sorts behind `after`; costs only those."""
+        entry = self.stat(path)
+        if not entry.is_directory:
+            return [entry] if entry.path > after else []
+        return [self._tree.entries[found] for found in islice(self._tree.after(path, after, recursive), limit)]
 
     def since(self, revision: int) -> list[Change]:
         """Changes after `revision`, oldest first. Raises Compacted when the history does not reach back so far."""

@@ -4,10 +4,12 @@ No operation costs more than the entries it touches. True between any two calls:
     every entry's parent is a directory of the tree (or the root)
     size == sum of the data of all files; digest == sum over all entries
     dirty holds exactly the paths changed since it was last taken, each with its entry now (None = gone)
+    of a directory that was listed in pages, its names are kept sorted: the next page costs only what is in it
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
 
 from cfs.digest import TreeDigest
@@ -18,7 +20,7 @@ from cfs.paths import parent
 class Tree:
     """revision: of the last change. size: bytes of all files' data."""
 
-    __slots__ = ("_children", "digest", "dirty", "entries", "revision", "size")
+    __slots__ = ("_children", "_ordered", "digest", "dirty", "entries", "revision", "size")
 
     def __init__(self, revision: int = 0, entries: Iterable[Entry] = ()) -> None:
         """Raises ValueError if an entry has no directory to lie in, or a revision above the tree's."""
@@ -28,6 +30,7 @@ class Tree:
         self.digest = TreeDigest()
         self.dirty: dict[str, Entry | None] = {}
         self._children: dict[str, set[str]] = {"": set()}
+        self._ordered: dict[str, list[str]] = {}  # names, and for a directory also `name/`: where what it holds sorts
         for entry in sorted(entries, key=lambda entry: entry.path.count("/")):
             if parent(entry.path) not in self._children or entry.path in self.entries or not entry.path:
                 raise ValueError(f"{entry.path}: its directory is missing, or it is there twice")
@@ -67,6 +70,32 @@ class Tree:
                 if found in self._children:
                     waiting.append(found)
 
+    def after(self, path: str, after: str, recursive: bool) -> Iterator[str]:
+        """The paths in a directory (recursive: all below) that sort behind `after`, in order; the tree must not change
+        meanwhile."""
+        prefix = f"{path}/" if path else ""
+        ordered, first = self._in_order(path), 0
+        if after.startswith(prefix):
+            rest = after[len(prefix) :]
+            name, inside, _ = rest.partition("/")
+            first = bisect_left(ordered, name + "/") if inside else bisect_right(ordered, rest)
+        elif after > prefix:
+            return
+        for place in range(first, len(ordered)):
+            name = ordered[place]
+            if not name.endswith("/"):
+                yield prefix + name
+            elif recursive:
+                yield from self.after(prefix + name[:-1], after, True)
+
+    def _in_order(self, path: str) -> list[str]:
+        ordered = self._ordered.get(path)
+        if ordered is None:
+            prefix, names = f"{path}/" if path else "", self._children[path]
+            ordered = sorted([*names, *(f"{name}/" for name in names if prefix + name in self._children)])
+            self._ordered[path] = ordered
+        return ordered
+
     def put(self, entry: Entry) -> None:
         """Insert, or take the place of the entry of that path; its directory is there (a bug otherwise)."""
         path = entry.path
@@ -80,6 +109,10 @@ class Tree:
             self._children[above].add(name)
             if entry.is_directory:
                 self._children[path] = set()
+            if (ordered := self._ordered.get(above)) is not None:
+                insort(ordered, name)
+                if entry.is_directory:
+                    insort(ordered, name + "/")
         self.entries[path] = entry
         self.size += len(entry.data)
         self.digest.add(entry)
@@ -91,9 +124,14 @@ class Tree:
         if entry.is_directory:
             assert not self._children[path]
             del self._children[path]
+            self._ordered.pop(path, None)
         del self.entries[path]
         above, _, name = path.rpartition("/")
         self._children[above].discard(name)
+        if (ordered := self._ordered.get(above)) is not None:
+            del ordered[bisect_left(ordered, name)]
+            if entry.is_directory:
+                del ordered[bisect_left(ordered, name + "/")]
         self.size -= len(entry.data)
         self.digest.remove(entry)
         self.dirty[path] = None

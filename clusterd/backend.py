@@ -343,7 +343,7 @@ class NodeBackend:
     def fs_ls(self, path: str, recursive: bool, after: str | None, limit: int) -> Listing:
         self._readable()
         state = self._node.replica.state
-        found = [e for e in state.ls(path, recursive) if after is None or e.path > after]
+        found = state.page(path, recursive, after or "", limit + 1)
         return {
             "path": path,
             "revision": state.revision,
