@@ -67,7 +67,7 @@ class CatchUp:
             return
         self._asked = True
         self.asks += 1
-        if choice.genesis:
+        if choice.genesis and not primary.opened:  # once it is open the others hold records: those are asked for
             first = EpochRecord(primary.ring, NO_RING, 0, choice.data_set.version, choice.kind, 0, ())
             self.kept = Kept()
             store.begin(Lineage((first,), choice.data_set), now)

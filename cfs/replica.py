@@ -46,6 +46,7 @@ from transport.events import ConfigurationChange
 from transport.ids import NO_RING, NodeId
 
 MAX_UNWRITTEN = 100_000  # records a node with a failed disk keeps up with; beyond, it falls behind
+MAX_UNWRITTEN_BYTES = 64 << 20  # of their bodies
 
 
 class Replica:
@@ -435,7 +436,7 @@ class Replica:
         """READY when quorate with the state on disk; LOST when that is no longer so."""
         primary, journal, end = self._primary, self._store.journal, self.log.end
         whole = self._catchup.whole
-        if whole and journal.failed and end.index - journal.on_disk > MAX_UNWRITTEN:
+        if whole and journal.failed and self._too_much_unwritten():
             self._say.error("store: the disk does not work for too long, this node falls behind")
             self._store.cut_unwritten()
             self._catchup.fell_behind()
@@ -449,6 +450,11 @@ class Replica:
             return
         self._announced = True
         self._send(wire.Ready(primary.attempt, end.index, end.chain))
+
+    def _too_much_unwritten(self) -> bool:
+        log, settings = self.log, self.settings
+        count = log.end.index - self._store.journal.on_disk
+        return count > MAX_UNWRITTEN or (count > 0 and log.size > settings.retain_bytes + MAX_UNWRITTEN_BYTES)
 
     def _claim(self) -> None:
         """What this node's disk holds of the open epoch, told on the token."""

@@ -453,6 +453,45 @@ def test_hanging_disk_counts_as_failed():
     assert "too few disks" in cluster.put(1, "b").refused
 
 
+def test_falling_behind_in_the_very_first_epoch_does_not_begin_the_store_anew(monkeypatch: pytest.MonkeyPatch):
+    """S1, S4: the empty tree is made only before the first record; afterwards a member asks for what it lacks."""
+    monkeypatch.setattr("cfs.replica.MAX_UNWRITTEN", 8)
+    cluster = settled()
+    write(cluster, 1, 5, "early")
+    cluster.run(0.5)
+    cluster.nodes[3].disk.full = True
+    write(cluster, 1, 40)
+    cluster.nodes[3].disk.full = False
+    cluster.finish(20.0)
+    assert cluster.replica(3).state.find("early0") is not None
+
+
+def test_a_first_store_that_could_not_be_written_is_asked_for_later():
+    """The others opened without it: what was logged meanwhile is not skipped."""
+    cluster = Cluster(3, 3, start=False)
+    cluster.nodes[3].disk.full = True
+    for n in (1, 2, 3):
+        cluster.start(n)
+    cluster.run(1.0)
+    write(cluster, 1, 5)
+    cluster.nodes[3].disk.full = False
+    cluster.finish(20.0)
+    assert cluster.replica(3).state.find("f0") is not None
+
+
+def test_what_a_failed_disk_has_not_taken_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch):
+    """A disk that stays full for hours must not fill the memory: the node falls behind, and catches up when it works."""
+    monkeypatch.setattr("cfs.replica.MAX_UNWRITTEN_BYTES", 50_000)
+    cluster = settled(settings=StoreSettings(retain_bytes=10_000))
+    cluster.nodes[3].disk.full = True
+    for number in range(40):
+        cluster.put(1, f"f{number}", bytes(5_000))
+        cluster.run(0.02)
+        assert cluster.replica(3).log.size < 70_000
+    cluster.nodes[3].disk.full = False
+    cluster.finish(60.0)
+
+
 def test_store_being_replaced_on_a_hanging_disk_holds_up_nobody():
     """The others open their primary without it; it is resynced when the disk answers."""
     cluster = settled()
