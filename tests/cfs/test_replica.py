@@ -480,7 +480,7 @@ def test_a_first_store_that_could_not_be_written_is_asked_for_later():
 
 
 def test_what_a_failed_disk_has_not_taken_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch):
-    """A disk that stays full for hours must not fill the memory: the node falls behind, and catches up when it works."""
+    """A disk that stays full for hours must not fill the memory: the node falls behind, and catches up later."""
     monkeypatch.setattr("cfs.replica.MAX_UNWRITTEN_BYTES", 50_000)
     cluster = settled(settings=StoreSettings(retain_bytes=10_000))
     cluster.nodes[3].disk.full = True
