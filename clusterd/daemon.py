@@ -91,7 +91,6 @@ class Daemon:
         self._who = Who(node=str(files.config.me))
         self._stop = asyncio.Event()
         self._discarded: list[Discarded] = []
-        self._clock_gap = 0.0
         self._failed: str | None = None
 
     # -- a life ----------------------------------------------------------------------------------------------
@@ -126,7 +125,7 @@ class Daemon:
             now,
             self._log,
         )
-        self._driver: Driver[NodeEvent] = Driver(loop, node, self._on_event)
+        self._driver: Driver[NodeEvent] = Driver(loop, node, self._on_event, self._clock_jumped)
         self._views = Views(node, self.version, now, clock, time.time)
         self.backend = NodeBackend(loop, node, self._driver, self._views, self)
         self._teller = Teller(node, self._log, self._notify, self.backend.told_event)
@@ -148,7 +147,6 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
-        self._watch_clock()
         self._driver.call(node.start)
         self._beat()
         ready()
@@ -348,15 +346,11 @@ class Daemon:
 
         self._loop.run_in_executor(None, self._store.discarded).add_done_callback(read)
 
-    def _watch_clock(self) -> None:
-        """A suspended machine or a restored snapshot: no packet counter of ours can be trusted any more (DESIGN 6)."""
-        gap = time.time() - time.monotonic()
-        lease = 0.8 * self.node.changes.config.transport.totem.token
-        if self._clock_gap and abs(gap - self._clock_gap) > max(lease, 0.25):
-            self._log.warning(f"the clock jumped by {gap - self._clock_gap:+.1f} s: new keys with all nodes")
-            self._driver.call(self.node.renew_keys)
-        self._clock_gap = gap
-        self._loop.call_later(0.5, self._watch_clock)
+    def _clock_jumped(self, seconds: float) -> None:
+        """The wall clock was stepped, as after a restored snapshot: packet counters may have been used (DESIGN 6)."""
+        if not self._driver.closed:
+            self._log.warning(f"the clock jumped by {seconds:+.1f} s: new keys with all nodes")
+            self.node.renew_keys(clock())
 
     def _beat(self) -> None:
         if self._notify.watchdog_interval is not None:

@@ -82,6 +82,7 @@ class Node:
         self.reconfigure = Reconfigure(me, lambda n: changes.config.name_of(n), changes.judge, entropy, log)
         self.reconfigure.version = changes.config.config_version
         self.reconfigure.text = changes.config.text
+        self.reconfigure.exclusion = changes.config.transport.totem.token
         self.rotation = Rotation(changes, endpoint.security, self.reconfigure)
         self.groups = Groups(me, log)
         self.sync = Sync(me, {"groups": self.groups, "quorum": votequorum, "config": self.reconfigure}, log)
@@ -391,6 +392,7 @@ class Node:
     def _on_synchronised(self, done: Synchronised, now: float) -> None:
         """In the order of the reference's services: groups learn who left before the verdict is told."""
         self.groups.sync_activate(done.members, done.blobs["groups"])
+        self.votequorum.limit_exclusion(self.reconfigure.shortest_exclusion(done.blobs["config"]))
         self.votequorum.sync_activate(done.blobs["quorum"], now)
         self._pump_quorum(now)
         self.reconfigure.sync_activate(done.blobs["config"])
@@ -427,6 +429,7 @@ class Node:
             for node in gone:
                 self.endpoint.security.remove(node, self.changes.date(), initiator, now)
             self.reconfigure.version, self.reconfigure.text = loaded.config.config_version, loaded.config.text
+            self.reconfigure.exclusion = loaded.config.transport.totem.token
             self.endpoint.reconfigure(loaded.config.transport, loaded.resolve, now)
             self.votequorum.reconfigure(loaded.config.quorum, now)
             self.replica.set_nodes(loaded.config.votes, now)

@@ -70,6 +70,16 @@ class _Change:
     answered: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A member's word at the barrier. exclusion: its T_excl, seconds."""
+
+    version: int
+    was_quorate: bool
+    digest: bytes
+    exclusion: float
+
+
 Judge = Callable[[Kind, bytes], list[str] | None]
 """Reasons against a change, none at all for agreement, or None: cannot say yet, ask again (`poke`)."""
 
@@ -92,6 +102,8 @@ class Reconfigure:
         self.version = 0
         self.text = b""
         self.was_quorate = False
+        self.exclusion = 0.6
+        """T_excl in force here, seconds."""
         self.malformed = 0
 
     def propose(self, kind: Kind, body: bytes, now: float) -> bytes:
@@ -159,26 +171,25 @@ class Reconfigure:
 
     def sync_state(self) -> bytes:
         digest = hashlib.sha256(self.text).digest()
-        return Writer().u8(_VERSION).u64(self.version).u8(self.was_quorate).raw(digest).done()
+        writer = Writer().u8(_VERSION).u64(self.version).u8(self.was_quorate).raw(digest)
+        return writer.u32(round(self.exclusion * 1000)).done()
+
+    def shortest_exclusion(self, blobs: dict[NodeId, bytes]) -> float:
+        """The shortest T_excl (seconds) of the members: files may differ, and a verdict must be good with all."""
+        told = [said.exclusion for said in self._said(blobs).values()]
+        return min([*told, self.exclusion])
 
     def sync_activate(self, blobs: dict[NodeId, bytes]) -> None:
         """Compare versions; who has the one in force tells who has an older one."""
-        said: dict[NodeId, tuple[int, bool, bytes]] = {}
-        for node, blob in sorted(blobs.items()):
-            try:
-                reader = Reader(blob)
-                if reader.u8() == _VERSION:
-                    said[node] = (reader.u64(), bool(reader.u8()), reader.raw(32))
-            except WireError:
-                self.malformed += 1
+        said = self._said(blobs)
         if self._me not in said:
             return
         # The configuration in force is that of the side that could act; after a full stop, the newest one.
-        acting = {n: v for n, v in said.items() if v[1]} or said
-        version = max(v for v, _, _ in acting.values())
-        holders = [n for n, (v, _, _) in acting.items() if v == version]
-        behind = [n for n, (v, _, _) in said.items() if v < version]
-        ahead = [n for n, (v, _, _) in said.items() if v > version]
+        acting = {n: s for n, s in said.items() if s.was_quorate} or said
+        version = max(s.version for s in acting.values())
+        holders = [n for n, s in acting.items() if s.version == version]
+        behind = [n for n, s in said.items() if s.version < version]
+        ahead = [n for n, s in said.items() if s.version > version]
         if behind and holders[0] == self._me:
             self._multicast(_INFORM, Writer().u64(version).blob(self.text).done())
         if self._me in ahead:
@@ -186,9 +197,20 @@ class Reconfigure:
                 f"this node's configuration has version {self.version}, the cluster runs {version}: "
                 "reload it on a member to put it in force"
             )
-        elif len({said[n][2] for n in holders}) > 1:
+        elif len({said[n].digest for n in holders}) > 1:
             names = ", ".join(self._name_of(n) for n in holders)
             self._log.warning(f"configuration version {version} differs between {names}: raise config_version")
+
+    def _said(self, blobs: dict[NodeId, bytes]) -> dict[NodeId, _Said]:
+        said: dict[NodeId, _Said] = {}
+        for node, blob in sorted(blobs.items()):
+            try:
+                reader = Reader(blob)
+                if reader.u8() == _VERSION:
+                    said[node] = _Said(reader.u64(), bool(reader.u8()), reader.raw(32), reader.u32() / 1000)
+            except WireError:
+                self.malformed += 1
+        return said
 
     def _informed(self, sender: NodeId, version: int, text: bytes) -> None:
         if version <= self.version:

@@ -128,6 +128,10 @@ class Votequorum:
         """Our word about ourselves for the barrier."""
         return encode(self._electorate.node_info())
 
+    def limit_exclusion(self, t_excl: float) -> None:
+        """Some member of the new ring leaves nodes out after `t_excl` seconds: a verdict here must end before that."""
+        self._lease.t_excl = min(self._lease.t_excl, t_excl)
+
     def sync_activate(self, states: dict[NodeId, bytes], now: float) -> None:
         """All members' words are in: count, and tell the verdict."""
         infos = {}

@@ -184,12 +184,12 @@ class Endpoint:
                 moved = True
             moved |= self._hear_ring()  # a token that came to rest: nothing to send, much to tell
             while (path := self.links.poll_transmit(now)) is not None:
-                # A handshake that is due (none yet, or time for new keys) takes the ping's place.
+                # A handshake that is due goes before the ping; without a session, instead of it.
                 ping = path.payload[0] == PING
-                sealed = self.security.wants_handshake(path.peer, path.link, now) if ping else None
-                sealed = sealed or self.security.seal_session(path.peer, path.link, path.payload, now)
-                if sealed is not None:
-                    self._urgent(path.peer, path.link, path.address, sealed, now)
+                init = self.security.wants_handshake(path.peer, path.link, now) if ping else None
+                for sealed in (init, self.security.seal_session(path.peer, path.link, path.payload, now)):
+                    if sealed is not None:
+                        self._urgent(path.peer, path.link, path.address, sealed, now)
                 moved = True
             while (reply := self.security.poll_transmit(now)) is not None:
                 self._urgent(reply.peer, reply.link, reply.address, reply.data, now)

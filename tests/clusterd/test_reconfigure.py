@@ -153,3 +153,11 @@ def test_any_bytes_are_counted_not_raised(payload: bytes):
     node.receive(2, payload, 0.0)
     node.receive(2, b"\x01" + payload, 0.0)
     node.sync_activate({1: node.sync_state(), 2: payload})
+
+
+def test_the_shortest_exclusion_of_the_members_is_known():
+    """Files may differ: a verdict must end before the most impatient member leaves us out (Q4)."""
+    ring = Ring(1, 2)
+    ring.nodes[1].exclusion, ring.nodes[2].exclusion = 3.0, 0.6
+    blobs = {n: node.sync_state() for n, node in ring.nodes.items()}
+    assert ring.nodes[1].shortest_exclusion(blobs) == 0.6

@@ -19,6 +19,10 @@ from transport.link.events import Address
 _Event = TypeVar("_Event", covariant=True)
 
 
+JUMP = 0.25
+"""Seconds of a step of the wall clock that count as one: a machine restored from a snapshot is behind by more."""
+
+
 class Core(Protocol[_Event]):
     """What the driver needs of a node."""
 
@@ -49,9 +53,13 @@ class Driver(Generic[_Event]):
         loop: asyncio.AbstractEventLoop,
         core: Core[_Event],
         on_event: Callable[[_Event], None],
+        on_jump: Callable[[float], None] = lambda seconds: None,
     ) -> None:
+        """on_jump: told when the wall clock was stepped, by how many seconds, before the core gets its next input."""
         self._core = core
         self._on_event = on_event
+        self._on_jump = on_jump
+        self._gap = time.time() - clock()
         self._sender: Sender | None = None
         self._alarm = Alarm(loop, self._fire)
         self._armed_for: float | None = None
@@ -66,7 +74,9 @@ class Driver(Generic[_Event]):
     def datagrams(self, batch: list[tuple[LinkId, Address, bytes]]) -> None:
         """Everything that was read in one wake-up."""
         if not self.closed:
-            self._core.receive(batch, clock())
+            now = clock()
+            self._watch_wall(now)
+            self._core.receive(batch, now)
             self.pump()
 
     def call(self, method: Callable[..., Any], *arguments: Any) -> Any:
@@ -102,6 +112,13 @@ class Driver(Generic[_Event]):
             self.closed = True
             self._alarm.close()
 
+    def _watch_wall(self, now: float) -> None:
+        """Tell of a step of the wall clock before anything is sealed. Slewing is too slow to be taken for one."""
+        gap = time.time() - now
+        jump, self._gap = gap - self._gap, gap
+        if abs(jump) > JUMP:
+            self._on_jump(jump)
+
     def _transmit(self) -> None:
         batch: list[tuple[LinkId, Address, bytes]] = []
         now = clock()
@@ -130,6 +147,7 @@ class Driver(Generic[_Event]):
         self._armed_for = None
         due = self._core.next_timeout()
         now = clock()
+        self._watch_wall(now)
         if due is not None and now >= due:
             self._core.handle_timeout(now)
             self.pump()

@@ -1,7 +1,10 @@
 """Pump and timer over a core (transport/io/driver.py)."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
+
+import pytest
 
 from transport.endpoint import Transmit
 from transport.ids import LinkId
@@ -120,3 +123,17 @@ async def test_a_handler_may_close_it() -> None:
     await asyncio.sleep(0.005)
     assert world.seen == ["event end"]
     assert world.core.fired == []
+
+
+async def test_a_step_of_the_wall_clock_is_told_before_the_next_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock jump means new keys before anything else is sealed (DESIGN 6)."""
+    told: list[float] = []
+    driver = Driver(asyncio.get_running_loop(), FakeCore(), lambda event: None, told.append)
+    driver.datagrams([])
+    assert told == []
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() - 100.0)
+    driver.datagrams([])
+    driver.datagrams([])
+    driver.close()
+    assert [round(jump) for jump in told] == [-100]
