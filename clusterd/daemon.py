@@ -51,6 +51,8 @@ from transport.io.udp import UdpSockets
 from transport.link.events import Address
 from transport.link.links import Resolve
 
+UNRESOLVED = 30.0
+"""Seconds for which a host name without an answer counts as having none: longer than any agreement takes."""
 LEAVE_GRACE = 0.05
 """Seconds after the goodbye was sent until the sockets close: it is sent twice."""
 
@@ -100,6 +102,9 @@ class Daemon:
         self._loop = loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_loop_error)
         options, config = self._options, self._files.config
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # what is being read is the newest there is
         self._names = await hosts.look_up(hosts.names_in(config.transport))
         resolve = hosts.resolve(config.transport, self._names)
         options.state.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -144,8 +149,6 @@ class Daemon:
         )
         self._refresh_discarded()
         await self._server.start()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         self._driver.call(node.start)
         self._beat()
@@ -253,8 +256,9 @@ class Daemon:
     def _on_keys(self, event: KeysChanged) -> None:
         key, saved = keystore.save(self._keyring)
         # The keyring first: an authkey newer than it would be taken for one put there by hand, and start anew.
-        self._writer.write(self._options.state / "keyring", seal(saved))
-        self._writer.write(self._options.key, key)
+        self._writer.write(
+            self._options.state / "keyring", seal(saved), lambda: self._writer.write(self._options.key, key)
+        )
         self._teller.say("config", event.message, {})
 
     def _on_trouble(self, trouble: SocketTrouble) -> None:
@@ -289,9 +293,14 @@ class Daemon:
         return Loaded(config, resolve, foreign)
 
     async def _resolve(self, names: set[str]) -> None:
-        # A name without an answer is remembered as no address, so that the change is judged and not asked for again.
+        # A name without an answer is remembered as no address, so that the change is judged and not asked for again;
+        # but not for long: the resolver may be back for the next reload.
         self._names |= dict.fromkeys(names, "") | await hosts.look_up(names)
         self._driver.call(self.node.resolved)
+        self._loop.call_later(UNRESOLVED, self._forget_unresolved)
+
+    def _forget_unresolved(self) -> None:
+        self._names = {name: ip for name, ip in self._names.items() if ip}
 
     def read_config(self) -> bytes:
         """The configuration file as it is now. Raises ClusterError."""

@@ -6,6 +6,7 @@ The way of every write: temporary file, fsync, rename, fsync of the directory. S
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -58,6 +59,10 @@ class FileWriter:
 
     def write(self, path: Path, data: bytes, done: Callable[[], None] | None = None, mode: int = 0o600) -> None:
         """Queue a write; `done` is called on the loop once it is on disk."""
+        if self._closed:  # asked for by the answer to the last write before the end: there is no loop to wait in
+            with contextlib.suppress(OSError):
+                write_durably(path, data, mode)
+            return
         number = self._newest.get(path, 0) + 1
         self._newest[path] = number
         self._submit(path, data, done, mode, number)
