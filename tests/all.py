@@ -26,7 +26,7 @@ CHECKS = {
     "layers": ["-c", LINT_IMPORTS],
 }
 PYTEST = {
-    "unit": ["-n", "2", "-m", "not live"],
+    "unit": ["-n", "2", "--dist", "worksteal", "-m", "not live"],
     "live": ["-m", "live", "-p", "no:xdist"],
 }
 NOTHING_COLLECTED = 5
