@@ -104,11 +104,15 @@ def test_hostile_datagrams(lab: Make) -> None:
     finally:
         stranger.close()
 
+    kinds = ["malformed", "unknown_sender"]
+    if os.geteuid() == 0:  # else only what was meant for another node could be recorded: to this one, unknown
+        kinds += ["not_authentic", "replayed"]
+
     def counted() -> bool:
         now = cluster.dropped(1)
-        return all(now[kind] > before[kind] for kind in ("not_authentic", "replayed", "malformed", "unknown_sender"))
+        return all(now[kind] > before[kind] for kind in kinds)
 
-    eventually("counted by kind", counted)
+    eventually(f"counted by kind {kinds}", counted)
     print("dropped:", cluster.dropped(1), "RSS growth:", (rss(pid) - memory) >> 10, "KiB")
     assert cluster.pid(1) == pid
     assert [cluster.ring(node) for node in (1, 2, 3)] == [ring] * 3
