@@ -16,7 +16,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cfs.io import files
@@ -40,12 +40,16 @@ _CUT = 1
 
 @dataclass(slots=True)
 class Recovered:
-    """What a log holds. first: the position before the first record.  damage: a sentence, empty when all is well."""
+    """What a log holds. first: the position before the first record.  damage: a sentence, empty when all is well.
+
+    cuts: a segment's first index -> the lowest index a cut in it goes back to, where that lies before the segment.
+    """
 
     first: LogPosition
     records: list[LogRecord]
     commit_index: int
     damage: str = ""
+    cuts: dict[int, int] = field(default_factory=dict)
 
     @property
     def end(self) -> LogPosition:
@@ -67,6 +71,7 @@ class _Segment:
     first: int  # index of its first record
     size: int
     seed: int  # CRC-32 of its head
+    back: int  # everything up to this index must stay before it: what a cut in it goes back to, or where it begins
 
 
 def _segment_head(after: LogPosition) -> tuple[bytes, int]:
@@ -129,7 +134,7 @@ def _segments(directory: Path) -> list[_Segment]:
     for path in sorted(path for path in directory.glob("*.log") if path.stem.isdigit()):
         with path.open("rb") as file:
             seed = zlib.crc32(file.read(HEAD_BYTES - 4))
-        found.append(_Segment(path, int(path.stem), path.stat().st_size, seed))
+        found.append(_Segment(path, int(path.stem), path.stat().st_size, seed, int(path.stem) - 1))
     return found
 
 
@@ -159,7 +164,10 @@ def read_log(directory: Path) -> tuple[Recovered, int]:
         elif found.end != after:
             return _damaged(found, f"{segment.path.name}: does not follow the segment before it"), keep
         seed = zlib.crc32(head)
-        keep, sound = _read_frames(found, data, seed)
+        keep, sound = _read_frames(found, data, seed, after.index)
+        if not sound and not last and found.cuts.get(segment.first, after.index) < found.first.index:
+            found = None  # the crash came while `trim` removed this one with what its cut goes back to
+            continue
         if not sound:
             damage = f"{segment.path.name}: a record after index {found.end.index} does not follow"
             return _damaged(found, damage), keep
@@ -171,11 +179,16 @@ def read_log(directory: Path) -> tuple[Recovered, int]:
     return found, keep
 
 
-def _read_frames(found: Recovered, data: bytes, seed: int) -> tuple[int, bool]:
-    """Adds the frames of one segment; where the sound ones end, and whether all records follow each other."""
+def _read_frames(found: Recovered, data: bytes, seed: int, begins: int) -> tuple[int, bool]:
+    """Adds the frames of one segment; where the sound ones end, and whether all records follow each other.
+
+    begins: the index before its first record.
+    """
     at = HEAD_BYTES
     while at < len(data) and (frame := _read_frame(data, at, seed)) is not None:
         if frame.cut is not None:
+            if frame.cut < found.cuts.get(begins + 1, begins):
+                found.cuts[begins + 1] = frame.cut
             if not found.first.index <= frame.cut <= found.end.index:
                 return at, False
             del found.records[frame.cut - found.first.index :]
@@ -234,6 +247,8 @@ class LogFile:
             os.truncate(segments[-1].path, keep)
             files.sync_path(segments[-1].path)
             segments[-1].size = keep
+        for segment in segments:
+            segment.back = found.cuts.get(segment.first, segment.back)
         return cls(directory, segments, found.end, found.commit_index), found
 
     def append(self, records: Sequence[LogRecord], commit_index: int = 0, sync: bool = True) -> None:
@@ -257,6 +272,7 @@ class LogFile:
         """Drop the records after this position, which lies in the log."""
         self._sync(self.end)
         self._write(self._frame((), cut=after.index))
+        self._segments[-1].back = min(self._segments[-1].back, after.index)
         self._sync(after)
         self.end = after
 
@@ -266,19 +282,24 @@ class LogFile:
 
     def trim(self, index: int) -> None:
         """Remove the segments that neither a tree at `index` nor peers within the retained reach need."""
-        while len(self._segments) > 1:
-            following = self._segments[1:]
-            behind = sum(segment.size for segment in following)
-            if following[0].first > index + 1:
-                return
-            if index + 1 - following[0].first < RETAIN_RECORDS and behind < RETAIN_BYTES:
-                return
+        for number in range(len(self._segments) - 1, 0, -1):
+            kept = self._segments[number:]
+            first, size = kept[0].first, sum(segment.size for segment in kept)
+            # A cut that goes back to before its segment cannot be read without the records it goes back to.
+            whole = min(segment.back for segment in kept) >= first - 1
+            if whole and first <= index + 1 and (index + 1 - first >= RETAIN_RECORDS or size >= RETAIN_BYTES):
+                break
+        else:
+            return
+        while self._segments[0].first < first:
             self._segments.pop(0).path.unlink()
             files.sync_path(self._directory)
 
     def repair(self) -> None:
         """After an error: cut off what was not on disk, write again what was told as appended. Raises OSError."""
         again = self._unsynced
+        for stray in set(self._directory.glob("*.log")) - {segment.path for segment in self._segments}:
+            stray.unlink()  # half made: it would stand in the way of one that begins elsewhere
         os.ftruncate(self._fd, self._synced)
         self._size = self._synced
         self.end = self.synced_end
@@ -330,7 +351,7 @@ class LogFile:
         head, seed = _segment_head(after)
         files.write_new(path, head)
         files.sync_path(directory)
-        return _Segment(path, after.index + 1, len(head), seed)
+        return _Segment(path, after.index + 1, len(head), seed, after.index)
 
 
 def write_records(path: Path, after: LogPosition, records: Iterable[LogRecord]) -> None:

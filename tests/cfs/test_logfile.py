@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -224,3 +225,56 @@ def _cut_and_go_on(log: LogFile, made: list[LogRecord], kept: int) -> LogFile:
     for record in records([put(f"g{n}", bytes([n]) * 20) for n in range(12)], made[kept - 1].position):
         log.append([record])
     return log
+
+
+def test_trimming_keeps_what_a_cut_goes_back_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A segment in which a tail was dropped that began in an earlier one goes together with that, or neither."""
+    monkeypatch.setattr(logfile, "SEGMENT_BYTES", 400)
+    monkeypatch.setattr(logfile, "RETAIN_RECORDS", 1)
+    made = some(12)
+    log = LogFile.create(tmp_path / "log", START)
+    for record in made:
+        log.append([record])
+    first = log._segments[-1].first
+    log = _cut_and_go_on(log, made, first - 3)
+    held = log.read().records
+    for reopen in (False, True):
+        if reopen:
+            log.close()
+            opened, _ = LogFile.open(tmp_path / "log")
+            assert opened is not None
+            log = opened
+        following = next(segment.first for segment in log._segments if segment.first > first)
+        log.trim(following - 1)  # within the segment with the cut
+        assert (log.read().damage, log.read().records[-1]) == ("", held[-1])
+        assert log.read().first.index < first - 3
+    half = shutil.copytree(tmp_path / "log", tmp_path / "half")
+    log.trim(following + 1)
+    found = log.read()
+    assert (found.damage, found.records) == ("", held[following - 1 :])
+    log.close()
+    for path in half.iterdir():  # as after a crash between two removals
+        if int(path.stem) < first:
+            path.unlink()
+    assert reopened(half) == held[following - 1 :]
+
+
+def test_a_segment_that_could_not_be_made_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left of it would stand in the way of the one that begins elsewhere after a tail was dropped."""
+    monkeypatch.setattr(logfile, "SEGMENT_BYTES", 400)
+    made = some(12)
+    log = LogFile.create(tmp_path / "log", START)
+    done = 0
+    with monkeypatch.context() as broken:
+        broken.setattr(files, "sync_path", _fail)
+        with pytest.raises(OSError, match="broken"):
+            for record in made:
+                log.append([record])
+                done += 1
+    log.repair()
+    assert log.end == made[done - 1].position
+    log = _cut_and_go_on(log, made, done - 1)
+    log.close()
+    assert reopened(tmp_path / "log")[: done - 1] == made[: done - 1]
