@@ -46,16 +46,18 @@ key() {
     { cat requirements/venv.sh "$@"; pwd; .venv/bin/python -VV; } 2>/dev/null | sha256sum | cut -d' ' -f1
 }
 
-launcher() { # name module: /bin/sh reads the first two lines, python all of it; a path may hold spaces or be long
+# A path may hold spaces or be long, so /bin/sh reads the first two lines and python all of it. -I: no PYTHONPATH or
+# PYTHONHOME of whoever calls it, root perhaps, puts other code in its place.
+launcher() { # name module function
     cat >".venv/bin/$1" <<LAUNCHER
 #!/bin/sh
-'''exec' "$(pwd)/.venv/bin/python" "\$0" "\$@"
+'''exec' "$(pwd)/.venv/bin/python" -I "\$0" "\$@"
 ' '''
 import sys
 
-from $2 import main
+from $2 import $3
 
-sys.exit(main())
+sys.exit($3())
 LAUNCHER
     chmod 755 ".venv/bin/$1"
 }
@@ -64,6 +66,10 @@ install() { # lock: only wheels, only with the hashes of the lock
     .venv/bin/python -m pip install --quiet --quiet --no-input --disable-pip-version-check --no-warn-script-location \
         --require-hashes --only-binary :all: -r "$1" ||
         fail "could not install $1 into .venv: see above (a package registry must be reachable the first time)"
+}
+
+bytecode() { # compiled once, here: who runs clusterctl later may not write it, and without it takes twice the time
+    [ ! -w clusterd ] || .venv/bin/python -m compileall -q clusterd cfs quorum transport
 }
 
 case $want in
@@ -79,7 +85,10 @@ fi
 stamp=.venv/stamp-$want
 # shellcheck disable=SC2086  the locks are two plain names
 if healthy && same_as_asked; then
-    [ "$(cat "$stamp" 2>/dev/null)" = "$(key $locks)" ] && exit 0
+    if [ "$(cat "$stamp" 2>/dev/null)" = "$(key $locks)" ]; then
+        bytecode
+        exit 0
+    fi
 else
     python=$(find_python)
     "$python" -c 'import venv, ensurepip' 2>/dev/null || fail "python3-venv is missing: apt install python3-venv"
@@ -93,7 +102,8 @@ for lock in $locks; do
 done
 site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 pwd >"$site/clusterd-source.pth"
-launcher clusterd clusterd.__main__
-launcher clusterctl clusterd.cli.main
+launcher clusterd clusterd.__main__ main
+launcher clusterctl clusterd.cli.main run
+bytecode
 # shellcheck disable=SC2086
 key $locks >"$stamp"

@@ -1,7 +1,5 @@
 """`python -m clusterd.cli` is clusterctl."""
 
-import sys
+from clusterd.cli.main import run
 
-from clusterd.cli.main import main
-
-sys.exit(main())
+run()

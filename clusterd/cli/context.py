@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
-import sys
+import signal
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from clusterd.cli.output import write
 from clusterd.client import Client, NoDaemon, UsageError
 from clusterd.control.codes import DEFAULT_SOCKET
 
@@ -22,6 +24,7 @@ class Context:
         self.values = values
         self.options = options
         self.json = bool(options["json"])
+        self._endless = False
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
@@ -59,10 +62,15 @@ class Context:
 
     # speaking
 
+    def until_interrupted(self) -> None:
+        """Make ready for a long life that ends with SIGINT, also where a shell in the background had it ignored."""
+        gc.enable()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        self._endless = True
+
     def emit(self, answer: Mapping[str, Any]) -> None:
         """One object, one line, at once."""
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+        self.write(json.dumps(answer) + "\n")
 
     def show(self, answer: Mapping[str, Any], human: Any) -> None:
         """The answer as JSON, or what `human()` makes of it: text or something rich prints."""
@@ -74,16 +82,12 @@ class Context:
     def say(self, what: RenderableType) -> None:
         """Text as it is; tables and the like through rich."""
         if isinstance(what, str):
-            sys.stdout.write(what + "\n")
-            sys.stdout.flush()
+            self.write(what + "\n")
         else:
-            from clusterd.cli.tables import console
+            from clusterd.cli.tables import drawn
 
-            console().print(what)
+            self.write(drawn(what) + "\n")
 
-
-def complain(message: str, hint: str = "") -> None:
-    """The one line on stderr."""
-    line = f"clusterctl: {message}" + (f" ({hint})" if hint else "")
-    sys.stderr.write(" ".join(line.split()) + "\n")
-    sys.stderr.flush()
+    def write(self, text: str | bytes) -> None:
+        """As it is, at once. Raises OutputLost; BrokenPipeError for a stream nobody reads any more."""
+        write(text, self._endless)

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from clusterd.cli.context import Context
-from clusterd.cli.look import until_interrupted
+from clusterd.cli.output import printable
 from clusterd.client import Failed
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ def cat(context: Context) -> int:
     with context.client() as client:
         found = client.cat(context["PATH"], linearizable=context["linearizable"] or False, timeout=context["timeout"])
     if not context.json:
-        sys.stdout.buffer.write(found["data"])
-        sys.stdout.buffer.flush()
+        context.write(found["data"])
         return 0
     encoding, text = _text(found["data"])
     context.emit({**found, "encoding": encoding, "data": text})
@@ -71,34 +70,34 @@ def stat(context: Context) -> int:
 def rm(context: Context) -> int:
     with context.client() as client:
         changed = client.remove(context["PATH"], recursive=context["recursive"] or False, timeout=context["timeout"])
-    context.show(changed, lambda: f"{changed['path']}  removed at revision {changed['revision']}")
+    context.show(changed, lambda: f"{printable(changed['path'])}  removed at revision {changed['revision']}")
     return 0
 
 
 def mkdir(context: Context) -> int:
     with context.client() as client:
         changed = client.mkdir(context["PATH"], parents=context["parents"] or False, timeout=context["timeout"])
-    context.show(changed, lambda: f"{changed['path']}  made at revision {changed['revision']}")
+    context.show(changed, lambda: f"{printable(changed['path'])}  made at revision {changed['revision']}")
     return 0
 
 
 def mv(context: Context) -> int:
     with context.client() as client:
         changed = client.move(context["FROM"], context["TO"], timeout=context["timeout"])
-    context.show(changed, lambda: f"{changed['path']}  is its name since revision {changed['revision']}")
+    context.show(changed, lambda: f"{printable(changed['path'])}  is its name since revision {changed['revision']}")
     return 0
 
 
 def watch(context: Context) -> int:
     client = context.client()
-    until_interrupted()
+    context.until_interrupted()
     try:
         for change in client.watch(context["PATH"] or "", context["from"], reconnect=False):
             if context.json:
                 context.emit(change)
             else:
                 to = f" -> {change['to']}" if change["to"] else ""
-                context.say(f"{change['revision']:>8}  {change['op']:<5}  {change['path']}{to}")
+                context.say(f"{change['revision']:>8}  {change['op']:<5}  {printable(change['path'] + to)}")
     except KeyboardInterrupt:
         pass
     return 0
@@ -130,6 +129,8 @@ def _content(file: str | None) -> bytes:
     """The bytes to write. Raises Failed with the system's reason."""
     try:
         if file in (None, "-"):
+            if sys.stdin is None:  # closed by the caller (`<&-`); an empty file is another wish
+                raise Failed("standard input is closed", "nothing was changed; < /dev/null writes an empty file")
             return sys.stdin.buffer.read()
         with open(str(file), "rb") as source:
             return source.read()
@@ -149,4 +150,6 @@ def _text(data: bytes) -> tuple[str, str]:
 def _written(written: shapes.Written) -> str:
     where = ", ".join(str(node) for node in written["durable_on"])
     size = written["size"]
-    return f"{written['path']}  revision {written['revision']}, {size} byte{'s' * (size != 1)}, on disk on {where}"
+    nodes = f"node{'s' * (len(written['durable_on']) != 1)} {where}"
+    bytes_ = f"{size} byte{'s' * (size != 1)}"
+    return f"{printable(written['path'])}  revision {written['revision']}, {bytes_}, on disk on {nodes}"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import math
-import signal
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from clusterd.cli.context import Context, complain
+from clusterd.cli.context import Context
+from clusterd.cli.output import complain
 from clusterd.client import Client, Missed, NoDaemon, Timeout
 from clusterd.client.session import DEFAULT_TIMEOUT
 from clusterd.control.codes import EXIT_STATUS
@@ -74,7 +73,7 @@ def quorum(context: Context) -> int:
 
 
 def _watch_quorum(context: Context) -> int:
-    until_interrupted()
+    context.until_interrupted()
     try:
         for verdict in context.client().watch_quorum():
             if context.json:
@@ -108,7 +107,7 @@ def wait_quorum(context: Context) -> int:
 
 def events(context: Context) -> int:
     client = context.client()
-    until_interrupted()
+    context.until_interrupted()
     try:
         while True:
             try:
@@ -121,12 +120,6 @@ def events(context: Context) -> int:
                 complain(missed.message)
     except KeyboardInterrupt:
         return 0
-
-
-def until_interrupted() -> None:
-    """Make ready for a long life that ends with SIGINT, also where a shell in the background had it ignored."""
-    gc.enable()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def verdict_line(quorum: shapes.Quorum) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
@@ -12,6 +13,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from clusterd.cli.output import printable
+
 if TYPE_CHECKING:
     from clusterd.control import shapes
 
@@ -19,10 +22,19 @@ _PIPE_WIDTH = 500  # into a pipe nothing is cut or wrapped, unless COLUMNS says 
 _GOOD, _BAD, _DIM = "green", "bold red", "dim"
 
 
-def console() -> Console:
-    """Standard output, as wide as the terminal."""
-    wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(width=_PIPE_WIDTH if wide else None, highlight=False, soft_wrap=False)
+def drawn(what: RenderableType) -> str:
+    """As wide as the terminal, and coloured for it. Text is text: no markup, no emoji codes in a cluster's name."""
+    terminal = sys.stdout.isatty()
+    page = io.StringIO()
+    Console(
+        file=page,
+        force_terminal=terminal or None,
+        width=None if terminal or "COLUMNS" in os.environ else _PIPE_WIDTH,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    ).print(what)
+    return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
 
 
 def status(answer: shapes.Status) -> RenderableType:
@@ -139,7 +151,7 @@ def entries(rows: list[shapes.Entry]) -> Table:
             str(row["revision"]),
             _or_dash(row["writer"], str),
             time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row["mtime"])),
-            Text(row["path"] or "/", "bold blue" if row["type"] == "dir" else ""),
+            Text(printable(row["path"]) or "/", "bold blue" if row["type"] == "dir" else ""),
         )
     return table
 

@@ -343,16 +343,31 @@ def test_the_error_codes_of_the_client_are_those_of_the_contract():
 
 
 LOADED = "import sys\nfrom clusterd.cli.main import main\nmain(sys.argv[1:])\nprint(*sys.modules, file=sys.stderr)"
+HEAVY = {"asyncio", "uvloop", "pydantic", "typer", "click", "structlog", "cryptography", "cffi", "cfs", "quorum"}
+HEAVY |= {
+    "logging",
+    "ssl",
+    "concurrent",
+    "subprocess",
+    "tempfile",
+    "shutil",
+    "pathlib",
+    "argparse",
+    "importlib.metadata",
+}
+RARELY = {"rich._emoji_codes", "rich.pretty", "rich.progress", "rich.live", "rich.traceback", "rich.syntax"}
 
 
 @pytest.mark.parametrize(
     "line, unwanted",
     [
-        ("status --json", {"rich", "pydantic", "typer", "asyncio", "cryptography", "dataclasses", "pathlib", "cfs"}),
-        ("quorum", {"rich", "pydantic", "typer", "asyncio", "cryptography", "dataclasses", "pathlib", "cfs"}),
-        ("fs put a Makefile", {"rich", "pydantic", "typer", "asyncio", "cryptography", "dataclasses", "pathlib"}),
-        ("status", {"pydantic", "typer", "asyncio", "cryptography", "cfs"}),
-        ("--help", {"rich", "pydantic", "typer", "asyncio", "msgpack", "socket", "json"}),
+        ("status --json", HEAVY | {"rich", "dataclasses", "inspect"}),
+        ("quorum", HEAVY | {"rich", "dataclasses", "inspect"}),
+        ("fs put a Makefile", HEAVY | {"rich", "dataclasses", "inspect"}),
+        ("status", HEAVY | RARELY),
+        ("links", HEAVY | RARELY),
+        ("--help", HEAVY | {"rich", "msgpack", "socket", "json"}),
+        ("nonsense", HEAVY | {"rich"}),
     ],
 )
 def test_what_is_loaded(node: Served, line: str, unwanted: set[str]):

@@ -135,7 +135,7 @@ def test_into_a_pipe_nothing_is_wrapped(capsys: pytest.CaptureFixture[str], monk
     """A long path is one line for grep."""
     monkeypatch.delenv("COLUMNS", raising=False)
     entry = {"path": "x" * 300, "type": "file", "size": 1, "revision": 1, "mtime": 0.0, "writer": 1}
-    tables.console().print(tables.entries([entry]))  # type: ignore[list-item]
+    print(tables.drawn(tables.entries([entry])))  # type: ignore[list-item]
     assert "x" * 300 in capsys.readouterr().out
 
 
