@@ -157,12 +157,18 @@ class Ring:
         )
 
     def take(self, token: Token, now: float) -> bool:
-        """A token came in: keep it for begin() if it is new. False: a resent one, or not of this ring."""
+        """A token came in: keep it for begin() if it is new. False: a resent one, not of this ring, or not for us.
+
+        A sealed frame does not say whom it is for, so whoever can copy datagrams, or has the address of the member it
+        was sent to, could bring a token to another: there would be two. But a token goes round by one member at each
+        hop, so its token_seq says whose turn it is.
+        """
         if (
             token.ring_id != self.ring_id
             or token.token_seq <= self.token_seq
             or (self.arrived is not None and token.token_seq <= self.arrived.token_seq)
             or len(token.arus) != len(self.members)
+            or (token.token_seq - 1 - self.index) % len(self.members)  # somebody else's turn
             or token.seq < self.seq
         ):
             self._stats.tokens_ignored += 1

@@ -362,3 +362,25 @@ def test_tokens_and_multicasts_of_another_ring_are_counted_and_dropped() -> None
     assert srp.stats.tokens_ignored == before.tokens_ignored + 1
     assert srp.stats.foreign == before.foreign + 1
     assert srp.phase == "operational"
+
+
+def test_a_token_brought_to_the_wrong_member_does_nothing() -> None:
+    """O1, X1: a ring datagram names no receiver. Copies to everybody else must not make two tokens of one."""
+    net = Net(5, 1)
+
+    def copy(source: int, to: int, kind: str, frame: bytes) -> bool:
+        for other in net.ids if kind in ("token", "commit") else ():
+            if other not in (source, to):
+                net.at(net.now + HOP, lambda other=other: net._deliver(other, "frame", source, frame))
+        return False
+
+    net.drop = copy
+    net.start()
+    net.until(lambda: net.formed(net.ids), 5.0)
+    rings = net.nodes[1].srp.stats.rings
+    for i in range(100):
+        net.send(1 + i % 5)
+        net.run(0.003)
+    net.run(1.0)
+    assert net.formed(net.ids) and net.quiet() and net.nodes[1].srp.stats.rings == rings
+    assert check(net.traces) >= 500

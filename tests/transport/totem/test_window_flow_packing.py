@@ -151,5 +151,5 @@ def test_a_token_never_asks_for_more_than_a_token_may() -> None:
         ring.forward(0, now)
         return Token.decode(ring.resend_frame)
 
-    assert len(visit(1, [], 1.001).rtr) == RTR_MAX  # what we lack ourselves
+    assert len(visit(2, [], 1.001).rtr) == RTR_MAX  # what we lack ourselves
     assert len(visit(5, [(1, 799)], 1.002).rtr) == RTR_MAX  # asked for a moment ago: not again
