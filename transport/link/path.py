@@ -223,9 +223,13 @@ class Path:
                 return
             del self._flight[number]
             if main:
-                self.quality.lost()
+                self._unanswered(sent_at)
                 if number > self._row_start:
                     self._row = 0
+
+    def _unanswered(self, sent_at: float) -> None:
+        if not self.up or sent_at >= self.since:  # else it went to a peer that was not there yet
+            self.quality.lost()
 
     # ---- what comes back
 
@@ -260,7 +264,7 @@ class Path:
         sent_at, address, main = sent
         if now - sent_at > self.timing.ping_timeout:
             if main:
-                self.quality.lost()
+                self._unanswered(sent_at)
                 self._row = 0
             return None
         if address != self.address:
@@ -336,6 +340,7 @@ class Path:
             return
         self.up = True
         self.since = now
+        self.quality.forget_losses()
         self.reason = None
         self.refused_down = False
         self.settled_at = now + self._hold

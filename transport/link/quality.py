@@ -1,7 +1,8 @@
 """How good a path is: latency, jitter and loss, from pings answered and pings lost.
 
 Latency is the round trip, smoothed by 1/8 (as TCP's srtt), with the 99th percentile of the last 100 beside it; jitter
-is RFC 3550 section 6.4.1 (gain 1/16) over round trips; loss is the share of the last 100 decided pings.
+is RFC 3550 section 6.4.1 (gain 1/16) over round trips; loss is the share of the last 100 decided pings, counted anew
+whenever the path comes up: pings to a node that was not there say nothing about the network to it.
 """
 
 from __future__ import annotations
@@ -40,13 +41,17 @@ class Quality:
         """A ping was not answered in time."""
         self._decide(1)
 
+    def forget_losses(self) -> None:
+        """The path came up: from here on loss is told of."""
+        self._history = self._decided = 0
+
     def _decide(self, bit: int) -> None:
         self._history = (self._history << 1 | bit) & _MASK
         self._decided = min(_SAMPLES, self._decided + 1)
 
     @property
     def loss(self) -> float:
-        """0..1 over the last 100 decided pings; 0 before the first."""
+        """0..1 over the last 100 decided pings since the path came up (or, never up, since the start); 0 before one."""
         return self._history.bit_count() / self._decided if self._decided else 0.0
 
     @property

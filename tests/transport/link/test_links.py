@@ -239,6 +239,23 @@ def test_latency_jitter_and_loss() -> None:
     assert net.row(1, 2, 0).loss == 0.0
 
 
+def test_loss_is_counted_from_when_the_path_came_up() -> None:
+    """Pings to a node that was not there are no loss of the path: a figure an administrator would act on."""
+    net = Net()
+    net.paused = {2}
+    net.run(3.05)
+    assert net.row(1, 2, 0).loss == 1.0, "down, and nothing is answered"
+    net.paused = set()
+    net._flying.clear()  # what was sent before the peer was there
+    for _ in range(100):
+        net.run(0.02)
+        assert net.row(1, 2, 0).state == "down" or net.row(1, 2, 0).loss == 0.0
+    assert net.up(1, 2, 0)
+    net.lost = lambda sender, receiver, link: True
+    net.run(15.0)
+    assert net.row(1, 2, 0).loss > 0.9, "a path that went down counts on"
+
+
 def test_idle_paths_cost_few_messages() -> None:
     """Three nodes, two links: pings at the interval on the active path, half as often on the other, no probes."""
     net = up_net(nodes=3, links=2)
