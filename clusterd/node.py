@@ -274,12 +274,7 @@ class Node:
             while (store := self.replica.next_event()) is not None:
                 self._on_store(store)
                 moved = True
-            while (group := self.groups.next_event()) is not None:
-                if isinstance(group, GroupMulticast):
-                    self._send(GROUPS, group.payload)
-                else:
-                    self._events.append(group)
-                moved = True
+            moved |= self._pump_groups()
             while (config := self.reconfigure.next_event()) is not None:
                 if isinstance(config, ConfigMulticast):
                     self._send(CONFIG, config.payload)
@@ -297,6 +292,16 @@ class Node:
                 self._send(SYNC, payload)
                 moved = True
         self.left = self.endpoint.srp.left
+
+    def _pump_groups(self) -> bool:
+        moved = False
+        while (group := self.groups.next_event()) is not None:
+            moved = True
+            if isinstance(group, GroupMulticast):
+                self._send(GROUPS, group.payload)
+            else:
+                self._events.append(group)
+        return moved
 
     def _pump_quorum(self, now: float) -> bool:
         moved = False
@@ -370,6 +375,7 @@ class Node:
         # with us from there have the same ones.
         for delivery in self.sync.abandon():
             self._route(delivery, now)
+        self.groups.configuration(change.transitional_members)
         self.configuration = change
         self._events.append(change)
         self.reconfigure.configuration(change.members)
@@ -392,6 +398,7 @@ class Node:
     def _on_synchronised(self, done: Synchronised, now: float) -> None:
         """In the order of the reference's services: groups learn who left before the verdict is told."""
         self.groups.sync_activate(done.members, done.blobs["groups"])
+        self._pump_groups()
         self.votequorum.limit_exclusion(self.reconfigure.shortest_exclusion(done.blobs["config"]))
         self.votequorum.sync_activate(done.blobs["quorum"], now)
         self._pump_quorum(now)
@@ -406,6 +413,7 @@ class Node:
             self._pump_quorum(now)
         elif channel == GROUPS:
             self.groups.deliver(delivery.sender, body)
+            self._pump_groups()  # told at its place, also before the configuration that follows
         elif channel == CONFIG:
             self.reconfigure.receive(delivery.sender, body, now)
         else:

@@ -5,7 +5,9 @@ to a group are delivered in the total order to its members only, and every chang
 same order. Reasons are cpg's numbers, so that C clients can be served from here unchanged.
 
 The table of members changes only at ordered points (join, leave, the barrier), so nodes that stay together hold
-equal tables. A member is (node, pid); a pid may be in many groups, but once in each.
+equal tables. A member is (node, pid); a pid may be in many groups, but once in each. A node that was elsewhere in
+between, or started anew, comes back with new members, even if their numbers are the old ones: what they said there
+was not told here, so they are told as gone first.
 """
 
 from __future__ import annotations
@@ -73,7 +75,7 @@ class Multicast:
 class Groups:
     """The groups of one node.
 
-    True between any two calls: every member's node is in the current configuration.
+    True once a configuration's barrier is passed: every member's node is in that configuration.
     """
 
     def __init__(self, me: NodeId, log: Log) -> None:
@@ -81,6 +83,7 @@ class Groups:
         self._log = log
         self._groups: dict[bytes, set[Member]] = {}
         self._local: dict[bytes, set[int]] = {}  # asked for by local processes; becomes ours at delivery
+        self._together: set[NodeId] | None = None  # nodes in all our configurations since a barrier; None: not in one
         self._events: deque[GroupChange | GroupMessage | Multicast] = deque()
         self.malformed = 0
 
@@ -122,8 +125,15 @@ class Groups:
 
     # -- the order -------------------------------------------------------------------------------------------
 
+    def configuration(self, together: tuple[NodeId, ...]) -> None:
+        """A regular configuration was installed; together: who came to it with us from the one before."""
+        came = {self._me, *together}
+        self._together = came if self._together is None else self._together & came
+
     def deliver(self, sender: NodeId, payload: bytes) -> None:
         """A message of the groups' channel at its place in the order."""
+        if self._together is not None and sender not in self._together:
+            return  # from a ring whose barrier was never passed: who sent it is no member here until one is
         try:
             kind, group, pid, body = _decode(payload)
         except WireError:
@@ -158,14 +168,18 @@ class Groups:
                     new.setdefault(group, set()).add(Member(node, pid))
             except WireError:
                 self.malformed += 1
+        stayed = set(members) if self._together is None else self._together & set(members)
         for group in sorted({*new, *self._groups}):
             before, after = self._groups.get(group, set()), new.get(group, set())
-            if before != after:
-                self._change(
-                    group,
-                    joined=dict.fromkeys(after - before, Reason.NODEUP),
-                    left=dict.fromkeys(before - after, Reason.NODEDOWN),
-                )
+            same = {member for member in before & after if member.node in stayed}
+            joined = dict.fromkeys(after - same, Reason.NODEUP)
+            left = dict.fromkeys(before - same, Reason.NODEDOWN)
+            if joined.keys() & left.keys():
+                self._change(group, left=left)
+                left = {}
+            if joined or left:
+                self._change(group, joined, left)
+        self._together = set(members)
 
     def next_event(self) -> GroupChange | GroupMessage | Multicast | None:
         return self._events.popleft() if self._events else None

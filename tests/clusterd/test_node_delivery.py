@@ -1,7 +1,9 @@
 """When a node tells what its ring ordered (clusterd/node.py, transport/endpoint.py)."""
 
+from quorum.events import Verdict
 from tests.clusterd.memory import Memory
-from transport.groups import GroupMessage
+from transport.events import ConfigurationChange
+from transport.groups import GroupChange, GroupMessage
 
 GROUP = b"g"
 
@@ -65,3 +67,43 @@ def test_alone_in_a_ring_an_answer_to_an_answer_is_delivered_in_the_same_turn() 
         got += [event.payload] if isinstance(event, GroupMessage) else []
     assert got == [b"first", b"0", b"1", b"2", b"3", b"4"]
     assert not node.endpoint.has_events
+
+
+def joined(memory: Memory, *nodes: int) -> None:
+    for n in nodes:
+        node = memory.hosts[n].node
+        node.groups.join(GROUP, n)
+        memory.give(n, lambda node=node: node.pump(memory.now))  # type: ignore[misc]
+        memory.run(0.2)
+
+
+def test_groups_learn_who_left_before_the_verdict_is_told() -> None:
+    """In the order of the reference's services: groups first, then quorum."""
+    memory = Memory(3)
+    memory.run(2.0)
+    joined(memory, 1, 3)
+    events = memory.hosts[1].events
+    events.clear()
+    memory.kill(3)
+    memory.run(3.0)
+    kinds = [type(event) for event in events if isinstance(event, ConfigurationChange | GroupChange | Verdict)]
+    assert kinds == [ConfigurationChange, GroupChange, Verdict]
+
+
+def test_what_a_ring_held_back_is_told_before_the_next_configuration() -> None:
+    """O5: configuration changes stand in order among messages, also those that waited for a barrier never passed."""
+    memory = Memory(2)
+    memory.run(2.0)
+    joined(memory, 1)
+    node = memory.hosts[1].node
+    node.sync.done = False  # as if the barrier of this ring were still to be passed
+    node.groups.mcast(GROUP, 1, b"held")
+    memory.give(1, lambda: node.pump(memory.now))
+    memory.run(0.2)
+    assert not [event for event in memory.hosts[1].events if isinstance(event, GroupMessage)]
+    events = memory.hosts[1].events
+    events.clear()
+    memory.kill(2)
+    memory.run(3.0)
+    kinds = [type(event) for event in events if isinstance(event, ConfigurationChange | GroupMessage)]
+    assert kinds == [GroupMessage, ConfigurationChange]

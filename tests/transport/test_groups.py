@@ -103,6 +103,40 @@ def test_partition_and_merge_are_nodedown_and_nodeup():
     assert net.nodes[1].members(G) == net.nodes[2].members(G)
 
 
+def test_who_was_elsewhere_in_between_is_told_as_gone_first():
+    """A barrier was never passed in the ring without node 2: what it said there was not told here, so its member is
+    not the same one any more, though its number is (no gap in what a member of a view says)."""
+    net = Net(1, 2)
+    net.nodes[1].join(G, 10)
+    net.nodes[2].join(G, 20)
+    net.run()
+    net.sync(1, 2)
+    net.seen[1].clear()
+    net.nodes[1].configuration((1,))  # a ring that ended before its barrier
+    net.nodes[1].configuration((1,))
+    net.nodes[2].configuration((2,))
+    net.sync(1, 2)
+    member, both = Member(2, 20), (Member(1, 10), Member(2, 20))
+    assert net.seen[1] == [
+        GroupChange(G, (Member(1, 10),), left=((member, Reason.NODEDOWN),)),
+        GroupChange(G, both, joined=((member, Reason.NODEUP),)),
+    ]
+
+
+def test_before_the_barrier_a_newcomer_is_told_nowhere():
+    """A message of a node that did not come with us, in a ring whose barrier was never passed, reaches nobody here."""
+    net = Net(1, 2)
+    net.nodes[1].join(G, 10)
+    net.nodes[2].join(G, 20)
+    net.run()
+    net.sync(1, 2)
+    net.seen[1].clear()
+    net.nodes[1].configuration((1,))
+    net.nodes[2].mcast(G, 20, b"from another ring")
+    net.run()
+    assert net.seen[1] == []
+
+
 @given(st.binary(max_size=64))
 def test_any_bytes_are_counted_not_raised(payload: bytes):
     """Nothing a peer can send makes a core raise."""
