@@ -4,7 +4,8 @@
     CURRENT            `generation N`: the only thing an adoption switches, by rename
     MARKER             `marker GENERATION SEQ REP INCARNATION INDEX`: the last place this node was for certain, kept
                        outside the generation, so that an older one put back by hand is noticed
-    gen-NNNNNNNN/      tree.db, log/*.log, and `replaces`: what to do with the generation before it
+    gen-NNNNNNNN/      tree.db, log/*.log, and `replaces`: what to do with the generation before it; `origin` in one
+                       that began with the empty tree: the lineage of the first record, which the log does not tell
     new-NNNNNNNN/      one being made
     discarded/         cfs/io/discarded.py
 An adoption makes new-N+1 complete and synced, renames it gen-N+1, replaces CURRENT, writes MARKER, moves the old one
@@ -19,6 +20,7 @@ import json
 import os
 import shutil
 import time
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +30,8 @@ from cfs.io import files
 from cfs.io.database import Database
 from cfs.io.discarded import Discarded, new_id, set_aside_store
 from cfs.io.logfile import LogFile, Recovered
-from cfs.records import LogPosition
-from transport.errors import ClusterError
+from cfs.records import START, Lineage, LogPosition
+from transport.errors import ClusterError, WireError
 from transport.ids import RingId
 
 _PREFIX = "gen-"
@@ -115,16 +117,32 @@ def build(root: Path, number: int, request: Adopt, old: Discarded | None, replac
         if stray.exists():
             shutil.rmtree(stray)
     path.mkdir(mode=0o700)
-    Database.create(path / "tree.db", request.image, request.position, request.lineage).close()
-    log = LogFile.create(path / "log", request.position)
     try:
-        log.append(request.records, max(request.commit_index, request.position.index))
-    finally:
-        log.close()
-    files.write_new(path / "replaces", json.dumps({"generation": replaced, "as": old and asdict(old)}).encode())
-    files.sync_path(path)
-    files.replace(path, folder(root, number))
+        Database.create(path / "tree.db", request.image, request.position, request.lineage).close()
+        log = LogFile.create(path / "log", request.position)
+        try:
+            log.append(request.records, max(request.commit_index, request.position.index))
+        finally:
+            log.close()
+        if request.position == START:
+            lineage = request.lineage.encode()
+            files.write_new(path / "origin", zlib.crc32(lineage).to_bytes(4, "big") + lineage)
+        files.write_new(path / "replaces", json.dumps({"generation": replaced, "as": old and asdict(old)}).encode())
+        files.sync_path(path)
+        files.replace(path, folder(root, number))
+    except Exception:
+        shutil.rmtree(path, ignore_errors=True)  # or a full disk would stay full of it
+        raise
     return open_generation(root, number)[0]
+
+
+def origin(path: Path) -> Lineage | None:
+    """The lineage with which a generation began that began with the empty tree; None: it did not, or it is damaged."""
+    try:
+        raw = (path / "origin").read_bytes()
+        return Lineage.decode(raw[4:]) if raw[:4] == zlib.crc32(raw[4:]).to_bytes(4, "big") else None
+    except (FileNotFoundError, WireError):
+        return None
 
 
 def open_generation(root: Path, number: int) -> tuple[Generation, Recovered]:

@@ -83,8 +83,11 @@ def _open_generation(root: Path, number: int, marker: Marker | None) -> tuple[Ge
         problems.append(f"the log is gone: {error}")
     if loaded is None and log is not None and found is not None and found.first == START:
         # The log reaches back to the beginning, so the tree is worth nothing by itself: make it anew, keep the bad one.
-        problems, loaded = [], Loaded(StateImage(), START, Lineage())
-        database = _rebuilt(root, path, problems)
+        origin = generations.origin(path)
+        if origin is not None:
+            loaded = Loaded(StateImage(), START, origin)
+            database = _rebuilt(root, path, problems, origin)
+            problems = []
     if loaded is not None and found is not None and not found.damage:
         problems += _disagreement(loaded, found)
     image = _found(loaded, found, marker)
@@ -118,7 +121,7 @@ def _open_database(path: Path) -> tuple[Database, Loaded]:
         raise
 
 
-def _rebuilt(root: Path, path: Path, problems: list[str]) -> Database:
+def _rebuilt(root: Path, path: Path, problems: list[str], origin: Lineage) -> Database:
     bad = path / "tree.db"
     if bad.exists():
         aside = path / "tree.db.damaged"
@@ -130,7 +133,7 @@ def _rebuilt(root: Path, path: Path, problems: list[str]) -> Database:
         set_aside_store(root, aside, described)
     for name in ("tree.db-journal", "tree.db-wal", "tree.db-shm"):
         (path / name).unlink(missing_ok=True)
-    return Database.create(bad, StateImage(), START, Lineage())
+    return Database.create(bad, StateImage(), START, origin)
 
 
 def _disagreement(loaded: Loaded, found: Recovered) -> list[str]:

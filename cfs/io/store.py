@@ -424,14 +424,16 @@ class Store:
 
     def _probe(self) -> None:
         """Is there room, and does what is written reach the disk? Then make the log's end good. Raises OSError."""
+        if self._generation is not None:
+            if generations.read_current(self.root) != self._generation.number:  # an adoption failed half way
+                generations.switch(self.root, self._generation.number)
+            generations.tidy(self.root, self._generation.number)  # what is left of it fills the disk
         path = self.root / "probe"
         try:
             files.write_new(path, bytes(PROBE_BYTES))
         finally:
             path.unlink(missing_ok=True)
         if self._generation is not None:
-            if generations.read_current(self.root) != self._generation.number:  # an adoption failed half way
-                generations.switch(self.root, self._generation.number)
             self._generation.log.repair()
 
 

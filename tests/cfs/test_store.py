@@ -337,8 +337,21 @@ def test_a_damaged_database_is_made_anew_from_a_whole_log(real: RealDisk) -> Non
     database.write_bytes(b"garbage" * 999)
     image = real.open()
     assert image.health is StoreHealth.OK
-    assert (image.position, image.tail) == (START, tuple(made))
+    assert (image.position, image.tail, image.lineage) == (START, tuple(made), LINEAGE)
     assert [d.kind for d in real.store.discarded()] == ["damaged"]
+
+
+def test_a_damaged_database_without_its_origin_is_damaged(real: RealDisk) -> None:
+    """Who holds data is told by no record of the log when the set never changed: without it a store would count and
+    lead, and no primary could open (S6)."""
+    begun(real)
+    real.close()
+    for name in ("tree.db", "origin"):
+        (found,) = real.root.glob(f"gen-*/{name}")
+        found.write_bytes(b"garbage" * 999)
+    image = real.open()
+    assert image.health is StoreHealth.DAMAGED
+    assert "tree.db" in image.message
 
 
 def test_a_damaged_database_without_its_log_is_damaged(real: RealDisk) -> None:

@@ -203,6 +203,27 @@ def test_an_adoption_that_came_into_use_is_answered_as_done(
     assert (image.health, image.state) == (StoreHealth.OK, state.image())
 
 
+@pytest.mark.parametrize("step", ["generations.Database.create", "generations.LogFile.create", "generations.switch"])
+def test_a_failed_adoption_leaves_the_disk_no_fuller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """What was made of the new store is gone, or a full disk would stay full of it ("recovers by itself")."""
+    monkeypatch.setattr("cfs.io.store.PROBE", 0.05)
+    begun(tmp_path)
+    disk = RealDisk(tmp_path)
+    disk.open()
+    state = tree(put("leader", b"other"))
+    position = LogPosition(1, EPOCH, b"p" * 32)
+    with monkeypatch.context() as broken:
+        broken.setattr(f"cfs.io.{step}", _broken(errno.ENOSPC))
+        (error,) = disk.ask(Adopt(next(RECEIPTS), state.image(), position, Lineage(), (), 1, True, "diverged"))
+        assert error is not None
+    disk.wait(lambda: (0, None) in disk.answers)
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["gen-00000001"]
+    assert disk.store.discarded() == []
+    disk.close()
+
+
 def test_a_failed_checkpoint_is_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its delta is kept and written with the next one."""
     monkeypatch.setattr("cfs.io.store.PROBE", 0.05)
