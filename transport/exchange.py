@@ -151,6 +151,9 @@ class KeyExchange:
         if session.incarnation != pair.incarnation:
             self.dropped.refused += 1
             return []
+        if self.peer_keys.outdated(pair.peer, key_id, session.incarnation):
+            self.dropped.replayed += 1
+            return []
         if not self.peer_keys.install(pair.peer, key_id, key, floor, session.incarnation):
             raise WireError(f"sender key {key_id:#x} of node {pair.peer}")
         return [control.encode_sender_key_ack(key_id)]

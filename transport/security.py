@@ -356,6 +356,7 @@ class Security:
             return
         for pair in gone:
             self._exchange.peer_keys.forget(pair.peer)
+        self._exchange.peer_keys.betray()
         self._own.begin_removal(now)
         for pair in self._peering.pairs.values():
             pair.refresh_after = now

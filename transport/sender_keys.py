@@ -9,7 +9,7 @@ an older key from a newer one. Keys are random per incarnation, never stored.
 
 A key is due for renewal after 120 s or 2^22 packets. The next one is handed over to all and used as soon as every
 member confirmed it, at the latest 30 s after it was due. Receivers keep the one before for 10 s after the first packet
-under the new one.
+under the new one; not at all if a node removed meanwhile holds it.
 A datagram that was sealed is never changed and sealed again under the same counter: the counter is taken at each call.
 """
 
@@ -112,9 +112,9 @@ class OwnKeys:
 
 
 class PeerKey:
-    """One key of a peer, with the window of what came under it."""
+    """One key of a peer, with the window of what came under it. betrayed: a node removed since holds it too."""
 
-    __slots__ = ("decrypt", "expires", "incarnation", "key", "key_id", "sender", "used", "window")
+    __slots__ = ("betrayed", "decrypt", "expires", "incarnation", "key", "key_id", "sender", "used", "window")
 
     def __init__(self, sender: NodeId, key_id: int, key: bytes, floor: int, incarnation: int) -> None:
         self.sender = sender
@@ -123,6 +123,7 @@ class PeerKey:
         self.incarnation = incarnation
         self.window = Window(floor)
         self.used = False
+        self.betrayed = False
         self.expires = float("inf")
         self.decrypt = AESGCM(key).decrypt  # (nonce, sealed, header); raises cryptography's InvalidTag
 
@@ -140,6 +141,14 @@ class PeerKeys:
 
     def of(self, sender: NodeId) -> list[PeerKey]:
         return [key for key in self.table.values() if key.sender == sender]
+
+    def outdated(self, sender: NodeId, key_id: int, incarnation: int) -> bool:
+        """Whether this process of the sender uses a later key already: what hands over this one was held back.
+
+        Taken in once more after its time it would come with an empty window, and with it all that was recorded.
+        """
+        mine = [key for key in self.of(sender) if key.incarnation == incarnation]
+        return key_id not in self.table and any(key.used and _newer(key.key_id, key_id) for key in mine)
 
     def install(self, sender: NodeId, key_id: int, key: bytes, floor: int, incarnation: int) -> bool:
         """Take a key `sender` handed over; True if it is ours now (or was already, then its window stays).
@@ -162,12 +171,24 @@ class PeerKeys:
         return True
 
     def first_use(self, key: PeerKey, now: float) -> float:
-        """The sender has switched to `key`: older ones of it have GRACE seconds left. Returns when that ends."""
+        """The sender has switched to `key`: older ones of it have GRACE seconds left. Returns when that ends.
+
+        One that a removed node holds has none: what was sealed under it and comes late is repaired by the ring.
+        """
         key.used = True
         for other in self.of(key.sender):
             if _newer(key.key_id, other.key_id):
                 other.expires = min(other.expires, now + GRACE)
+                if other.betrayed:
+                    del self.table[other.key_id]
         return now + GRACE
+
+    def betray(self) -> None:
+        """A node was removed that has all keys handed over so far: those in use go with the first later one."""
+        for key in list(self.table.values()):
+            key.betrayed = True
+            if key.expires < float("inf"):
+                del self.table[key.key_id]
 
     def forget(self, sender: NodeId, except_incarnation: int | None = None) -> None:
         """Drop the keys of a sender: all, or those of other processes than the one given."""

@@ -10,6 +10,7 @@ from transport.handshake import HANDSHAKE_INIT, RING
 from transport.keyring import Keyring
 from transport.noise import public_key
 from transport.security import ClusterKeyLearned, RemovedNotice, SessionUp
+from transport.sender_keys import SenderKey
 
 NEXT = b"the next cluster key, longer than 1024 bytes " * 60
 
@@ -171,6 +172,21 @@ def test_removed_node_reads_nothing_more() -> None:
         assert not world.ring_works(node, 3)
         assert world.ring_works(node, 3 - node)
     assert world.connected(1, 2)
+
+
+def test_removed_node_speaks_for_nobody_else() -> None:
+    """It holds the sender keys of all: once the others use new ones, nothing under the old ones is heard (X2)."""
+    world = established()
+    known = world.nodes[3]._exchange.peer_keys.of(1)[0]
+    forged = SenderKey(known.key_id, known.key, fresh_after=0.0)
+    forged.counter = 1 << 20
+    for node in (1, 2):
+        world.nodes[node].remove(3, 1_700_000_000, "root", world.now)
+        world.nodes[node].members(frozenset({3 - node}), world.now)
+    world.run(1.0)
+    assert world.ring_works(1, 2) and world.ring_works(2, 1)
+    assert world.nodes[2].open(forged.seal(b"\x00as node 1"), 0, address(1, 0), world.now) is None
+    assert world.ring_works(1, 2)
 
 
 def test_removed_node_is_told_once_in_a_while() -> None:

@@ -174,6 +174,33 @@ def test_key_before_is_kept_for_a_while() -> None:
     assert len(world.nodes[2]._peer_keys) == 1
 
 
+def test_a_handover_held_back_brings_no_old_key_to_life() -> None:
+    """X1: a SENDER_KEY that somebody on the way kept until its key was over would come with a fresh window, and all
+    that was recorded under it would open again."""
+    world = World()
+    held: list[Packet] = []
+
+    def hold(packet: Packet) -> list[Packet]:
+        handover = packet.sender == 1 and packet.kind == SESSION and len(packet.data) == 77
+        if handover and not held:
+            held.append(packet)  # its repetition arrives
+            return []
+        return [packet]
+
+    world.filter = hold
+    world.run(1.0)
+    reachable(world)
+    recorded = world.multicast(1, b"\x00recorded")
+    world.run(121.0)
+    assert world.ring_works(1, 2)
+    world.run(11.0)
+    dropped = world.nodes[2].dropped.replayed
+    world.deliver(held[0])
+    assert world.nodes[2].open(recorded, 0, address(1, 0), world.now) is None
+    assert world.nodes[2].dropped.replayed == dropped + 1
+    assert world.ring_works(1, 2)
+
+
 def test_unknown_key_is_never_answered() -> None:
     """A datagram under a key we do not have: counted; the sender's own repetition brings the key."""
     world = World()

@@ -81,8 +81,10 @@ class Driver(Generic[_Event]):
 
     def call(self, method: Callable[..., Any], *arguments: Any) -> Any:
         """An input to the core: `method(*arguments, now)`, then the pump. What it raises, the caller gets."""
+        now = clock()
+        self._watch_wall(now)
         try:
-            return method(*arguments, clock())
+            return method(*arguments, now)
         finally:
             self.pump()
 
