@@ -14,19 +14,13 @@ from clusterd.config.schema import Who, load
 from clusterd.node import Node
 from quorum.events import SavedState
 from tests.sim.network import Address, address_of
-from tests.sim.plan import TOKEN, Plan
+from tests.sim.plan import Plan
 from transport.core import Entropy, Log
 from transport.ids import LinkId, NodeId
 from transport.keyring import Keyring
 from transport.totem.reserve import NAME as RING_SEQ
 
 QUORUM_FILE = "votequorum"
-OPTIONS = {
-    "": "",
-    "wait_for_all": "wait_for_all: 1",
-    "auto_tie_breaker": "auto_tie_breaker: 1\n  wait_for_all: 1",  # needed where the sum of votes is odd
-    "last_man_standing": "last_man_standing: 1\n  last_man_standing_window: 2000\n  wait_for_all: 1",
-}
 
 
 class Recipe:
@@ -50,12 +44,7 @@ class Recipe:
             + "  }"
             for node in plan.nodes
         )
-        return (
-            f"totem {{\n  version: 2\n  cluster_name: sim\n  config_version: 1\n  link_mode: {plan.link_mode}\n"
-            f"  token: {round(TOKEN * 1000)}\n  netmtu: {plan.conditions.mtu}\n}}\n"
-            f"nodelist {{\n{nodes}\n}}\n"
-            f"quorum {{\n  provider: corosync_votequorum\n  {OPTIONS[plan.option]}\n}}\n"
-        )
+        return f"{plan.settings.text(plan.conditions.mtu)}nodelist {{\n{nodes}\n}}\n"
 
     def make(
         self, me: NodeId, image: StoreImage, files: dict[str, bytes], entropy: Entropy, now: float, log: Log

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from tests.sim.build import Recipe
-from tests.sim.checkers import evs, linearizability, liveness, quorum, store
+from tests.sim.checkers import evs, linearizability, liveness, once, quorum, store, watches
 from tests.sim.clock import Clock
+from tests.sim.device import Arbiter
 from tests.sim.faults import Faults
 from tests.sim.history import ACKED, REFUSED, Call, Durable, FinalStore, History, Violation
 from tests.sim.host import Host, World
 from tests.sim.network import Conditions, Network, PathKey
 from tests.sim.plan import Plan, draw
 from tests.sim.trace import Print, Trace
+from tests.sim.watchers import WATCHERS, Watcher
 from tests.sim.workload import Workload
-from transport.ids import NO_RING, NodeId
+from transport.ids import NodeId, RingId
 
 LEASE_CHECK = 0.05  # seconds between looks at who says quorate, beside every change
 SAMPLE = 0.2  # seconds between samples of every store
@@ -86,15 +88,21 @@ class Cluster:
     def __init__(self, plan: Plan, random: Random, trace: Trace) -> None:
         self.plan = plan
         self.clock = Clock()
-        self.history = History(dict(plan.votes), exact_quorum=plan.option in ("", "wait_for_all"))
+        settings = plan.settings
+        self.history = History(dict(plan.votes), votes_needed=settings.votes_needed)
+        self.history.in_memory = settings.durability == "memory"
+        self.history.power_losses = [fault.at for fault in plan.faults if fault.kind == "power"]
+        self.arbiter = Arbiter()
         self.network = Network(self.clock, random, self._deliver, self._refused)
         self.hosts: dict[NodeId, Host] = {}
         workload = Workload(plan, self.clock, random, self.hosts, self.history, self._call_ended)
         self.workload = workload
         self._trace = trace
-        self._undecided = 0
+        self._undecided = self._watched = 0
         self._random = random
-        self._leases = quorum.Leases(list(plan.nodes), lambda node: self.hosts[node].answer())
+        self._leases = quorum.Leases(
+            dict(plan.votes), lambda node: self.hosts[node].answer(), self._installed, settings.one_component
+        )
         world = World(
             self.clock,
             random,
@@ -102,17 +110,25 @@ class Cluster:
             trace,
             self.history,
             Recipe(plan, random),
+            self.arbiter,
             workload,
             self._acked,
             self._look_at_leases,
         )
         for node in plan.nodes:
             self.hosts[node] = Host(node, world)
+        self._watchers = [Watcher(self.clock, random, self.hosts, self.history) for _ in range(WATCHERS)]
+        world.watchers = self._watchers
         self.network.add(list(plan.nodes), list(plan.links), self._conditions)
-        self._faults = Faults(self.clock, random, self.network, self.hosts, plan.links, self._say)
+        self._faults = Faults(self.clock, random, self.network, self.hosts, plan.links, self.arbiter, self._say)
 
     def _conditions(self, key: PathKey) -> Conditions:
-        return self.plan.conditions
+        usual = self.plan.conditions
+        return replace(usual, delay=usual.delay * self.plan.lengths[key[2]])
+
+    def _installed(self, node: NodeId) -> tuple[RingId, tuple[NodeId, ...]] | None:
+        change = self.hosts[node].configured
+        return (change.ring_id, change.members) if change is not None else None
 
     def _say(self, text: str) -> None:
         self._trace.line(self.clock.now, 0, text)
@@ -132,17 +148,20 @@ class Cluster:
         for host in self.hosts.values():
             clock.at(self._random.uniform(0.0, 0.3), host.start)
         self.workload.start(0.5)
+        for watcher in self._watchers:
+            watcher.start()
         self._faults.schedule(plan.faults)
         clock.at(LEASE_CHECK, self._look_at_leases_again)
         clock.at(SAMPLE, self._sample_again)
         clock.run(plan.faults_end)
         self._heal()
+        slowness = plan.settings.slowness
         clock.run(plan.faults_end + 1.0)
         self.workload.stop()
-        clock.run(plan.faults_end + liveness.RING_WITHIN)
+        clock.run(plan.faults_end + liveness.RING_WITHIN * slowness)
         conditions = self._conditions_of_nodes()
         liveness.check_ring(clock.now, plan.nodes, conditions)
-        clock.run(plan.faults_end + liveness.STORE_WITHIN)
+        clock.run(plan.faults_end + liveness.STORE_WITHIN * slowness)
         liveness.check_store(clock.now, self._conditions_of_nodes())
         last = [self.workload.write_at(node) for node in plan.nodes]
         clock.run(plan.seconds)
@@ -154,6 +173,8 @@ class Cluster:
         """The end of all faults: nothing is cut, paused, slow or down any more."""
         self._say("all faults have ended")
         self.network.calm()
+        self.arbiter.down = 0
+        self.arbiter.cut.clear()
         for host in self.hosts.values():
             host.storage.slow, host.cost_factor = 1.0, 1.0
             host.storage.store.full = host.storage.store.broken = False
@@ -166,8 +187,8 @@ class Cluster:
         for node, host in self.hosts.items():
             host.finish()
             logged |= host.storage.ever_logged
-            for ring, epoch in sorted(host.storage.epochs.items()):
-                history.epochs.setdefault(ring, epoch)
+            for ring, record in sorted(host.storage.epochs.items()):
+                history.epochs.setdefault(ring, record)
             assert host.node is not None
             state = host.node.replica.state
             outcomes: dict[bytes, tuple[str, int]] = {}
@@ -176,9 +197,8 @@ class Cluster:
                 if result is not None:
                     outcomes[call.id] = (result.code.name, result.revision)
             values = {entry.path: (entry.data, entry.revision) for entry in state.ls(recursive=True)}
-            history.final.append(
-                FinalStore(node, state.revision, state.digest(), outcomes, values, host.storage.discarded())
-            )
+            discarded, epoch = host.storage.discarded(), host.node.replica.log.end.epoch
+            history.final.append(FinalStore(node, state.revision, state.digest(), outcomes, values, discarded, epoch))
         history.logged = frozenset(logged)
 
     def _check(self) -> None:
@@ -186,6 +206,8 @@ class Cluster:
         quorum.check(self.history)
         store.check(self.history)
         store.check_epochs_form_one_line(self.history)
+        self._watched = watches.check(self.history)
+        once.check(self.history)
         self._undecided = linearizability.check(self.history)
 
     # -- while it runs ---------------------------------------------------------------------------------------
@@ -206,10 +228,9 @@ class Cluster:
     def _acked(self, host: Host, call: Call) -> None:
         """Called at the moment of an acknowledgement: whose disks have the operation now?"""
         holders = tuple(node for node, other in self.hosts.items() if other.storage.holds(call.id))
-        epoch = host.storage.epoch_of(call.id) or NO_RING
         votes = host.storage.data_set_of(call.id) or self.plan.votes
         failing = tuple(node for node, other in self.hosts.items() if other.storage.failing)
-        self.history.durable.append(Durable(self.clock.now, call.id, host.me, holders, votes, epoch, failing))
+        self.history.durable.append(Durable(self.clock.now, call.id, host.me, holders, votes, call.epoch, failing))
 
     def _call_ended(self, call: Call) -> None:
         """Judged at once: S3's deadline."""
@@ -247,5 +268,6 @@ class Cluster:
             transfers=sum(host.storage.transfers for host in self.hosts.values()),
             datagrams=self.network.counts.sent,
             undecided=self._undecided,
+            watched=self._watched,
         )
         return sums

@@ -22,6 +22,7 @@ from cfs.records import START, Lineage, LogPosition, LogRecord, RecordKind
 from transport.core import earliest
 
 PROBE = 1.0  # a failed disk is tried again so often
+UNSYNCED = 0.05  # of an fsync's time: what writing alone takes
 QUIESCENCE = 1.0  # a commit mark nothing else carried is on disk after so long
 
 
@@ -37,7 +38,10 @@ class Discarded:
 
 @dataclass
 class Generation:
-    """One store on the platter. log: encoded records from `first` on, of which those > position.index are the tail."""
+    """One store. log: encoded records from `first` on, of which those > position.index are the tail.
+
+    synced: the log index up to which it is on the platter; beyond, it is written, and a power loss may take it.
+    """
 
     number: int = 0
     image: StateImage = field(default_factory=StateImage)
@@ -46,6 +50,7 @@ class Generation:
     first: LogPosition = START  # the position before the first retained record
     log: list[bytes] = field(default_factory=list)
     commit_index: int = 0
+    synced: int = 0
 
     def end_index(self) -> int:
         return self.first.index + len(self.log)
@@ -165,6 +170,7 @@ class SimDisk:
             self._mark_due = None
             if self._store is not None and not self._trouble() and not self._failed:
                 self._commit(self._mark)
+                self._store.synced = self._store.end_index()
                 self.fsyncs += 1
         answers, self._answers = self._answers, []
         return answers
@@ -178,13 +184,15 @@ class SimDisk:
             self._finish(self._queue.popleft(), 0.0)
         if self._store is not None and not self._failed:
             self._commit(self._mark)
+            self._store.synced = self._store.end_index()
             self._mark_here(self._store)
         self._power_on()
 
     # --- what the world does to it -------------------------------------------------------------------------------
 
-    def crash(self) -> None:
-        """Power loss: what was not fsynced survives in part or not at all."""
+    def crash(self, power: bool = True) -> None:
+        """The process dies: what was under way survives in part or not at all. With `power` the machine: the same goes
+        for what was written (`durability: memory`) and not fsynced."""
         pending = (self._job.requests if self._job else []) + list(self._queue)
         if not self._failed and not self._trouble():
             for request in pending:
@@ -192,12 +200,18 @@ class SimDisk:
                     break
                 if isinstance(request, AppendLog):
                     keep = self._random.randint(0, len(request.records))
-                    if self._append(AppendLog(0, request.records[:keep], request.commit_index)) is not None:
+                    kept = AppendLog(0, request.records[:keep], request.commit_index, request.sync)
+                    if self._append(kept) is not None:
                         break
                     if keep < len(request.records):
                         break
                 else:
                     self._finish(request, 0.0)
+        store = self._store
+        if power and store is not None and store.synced < store.end_index():
+            keep = self._random.randint(store.synced, store.end_index())
+            del store.log[keep - store.first.index :]
+            store.commit_index = min(store.commit_index, keep)
         self._power_on()
 
     def lose(self) -> None:
@@ -237,7 +251,9 @@ class SimDisk:
         if isinstance(batch[0], AppendLog):
             while self._queue and isinstance(self._queue[0], AppendLog):
                 batch.append(self._queue.popleft())
-        self._job = _Job(batch, now + self._random.uniform(*self.latency))
+        last = batch[-1]
+        written = isinstance(last, AppendLog) and not any(one.sync for one in batch if isinstance(one, AppendLog))
+        self._job = _Job(batch, now + self._random.uniform(*self.latency) * (UNSYNCED if written else 1.0))
 
     def _finish(self, request: DiskRequest, now: float) -> None:
         assert not isinstance(request, MarkCommit)
@@ -281,6 +297,8 @@ class SimDisk:
             store.log.append(record.encode())
             end = record.position
         self._commit(max(request.commit_index, self._mark))
+        if request.sync:
+            store.synced = store.end_index()
         if any(record.kind is RecordKind.EPOCH for record in request.records):
             self._mark_here(store)
         return None
@@ -299,6 +317,7 @@ class SimDisk:
             [record.encode() for record in request.records],
             max(request.commit_index, request.position.index),
         )
+        new.synced = new.end_index()
         if old is not None:
             records, damage = self._readable(old)
             if request.set_aside or damage:
@@ -320,6 +339,7 @@ class SimDisk:
             dropped = [LogRecord.decode(data) for data in store.log[keep:]]
             self.discarded.append(Discarded(request.reason, dropped))
         del store.log[keep:]
+        store.synced = store.end_index()
         self._mark_here(store)
         return None
 
@@ -333,6 +353,7 @@ class SimDisk:
         self._delta = None
         store.image.update(delta)
         store.position, store.lineage = position, lineage
+        store.synced = store.end_index()
         self._commit(position.index)
         drop = position.index - store.first.index - self._retain
         if drop > 0:

@@ -11,6 +11,7 @@ from random import Random
 from typing import Protocol
 
 from tests.sim.clock import Clock
+from tests.sim.device import Arbiter
 from tests.sim.disk import Generation
 from tests.sim.network import Conditions, Network, PathKey
 from tests.sim.plan import Fault
@@ -25,7 +26,7 @@ class Machine(Protocol):
     storage: Storage
 
     def start(self) -> None: ...
-    def kill(self) -> None: ...
+    def kill(self, power: bool = False) -> None: ...
     def leave(self) -> None: ...
     def pause(self) -> None: ...
     def resume(self) -> None: ...
@@ -42,6 +43,7 @@ class Faults:
         network: Network,
         hosts: Mapping[NodeId, Machine],
         links: tuple[LinkId, ...],
+        arbiter: Arbiter,
         say: Callable[[str], None],
     ) -> None:
         self._clock = clock
@@ -49,6 +51,7 @@ class Faults:
         self._network = network
         self._hosts = hosts
         self._links = links
+        self._arbiter = arbiter
         self._say = say
         self._undo: dict[int, list[tuple[PathKey, Conditions]]] = {}
         self._flapping: set[int] = set()
@@ -107,7 +110,7 @@ class Faults:
                     host.pause()
             case "power":
                 for host in hosts:
-                    host.kill()
+                    host.kill(power=True)
             case "blank":
                 hosts[0].kill()
                 hosts[0].wipe(bool(fault.amount))
@@ -124,6 +127,10 @@ class Faults:
                 hosts[0].storage.store.full = True
             case "disk-broken":
                 hosts[0].storage.store.broken = True
+            case "device-cut":
+                self._arbiter.cut.update(fault.where)
+            case "device-down":
+                self._arbiter.down += 1
             case _:
                 raise AssertionError(fault.kind)
 
@@ -163,6 +170,10 @@ class Faults:
                 hosts[0].storage.store.full = False
             case "disk-broken":
                 hosts[0].storage.store.broken = False
+            case "device-cut":
+                self._arbiter.cut.subtract(fault.where)
+            case "device-down":
+                self._arbiter.down -= 1
 
     def _each(self, action: Callable[[PathKey], None], keys: Iterable[PathKey]) -> None:
         for key in keys:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from cfs.messages import Change
 from cfs.records import EpochRecord
 from quorum.events import Verdict
 from tests.transport.totem.evs import Trace
 from transport.events import ConfigurationChange
-from transport.ids import NodeId, RingId
+from transport.ids import NO_RING, NodeId, RingId
 
 
 class Violation(Exception):  # noqa: N818  the field's word
@@ -41,7 +42,7 @@ class Call:
     revision: ACKED: of the change (reads: of the entry, 0 = absent); FAILED: the entry's revision then, where told.
     process: which life of the node answered (or would have).  attempts: retries under the same id included; once one of
         them is unknown, only ACKED or FAILED ends the doubt.
-    code: the result's word for FAILED.  asked: when the last attempt began.
+    code: the result's word for FAILED.  asked: when the last attempt began.  epoch: of the primary it was answered in.
     """
 
     id: bytes
@@ -61,6 +62,7 @@ class Call:
     attempts: int = 1
     doubtful: bool = False
     asked: float = 0.0
+    epoch: RingId = NO_RING
 
     @property
     def is_read(self) -> bool:
@@ -113,19 +115,23 @@ class Process:
 
 
 class StoreSample(NamedTuple):
-    """A node's store as a reader there would see it; process -1: its disk was lost just now."""
+    """A node's store as a reader there would see it; process -1: its disk was lost just now.
+
+    epoch: of the last log record that is in the tree.
+    """
 
     at: float
     node: NodeId
     process: int
     revision: int
     digest: bytes
+    epoch: RingId = NO_RING
 
 
 class Durable(NamedTuple):
     """Whose disks held an operation when it was acknowledged.
 
-    epoch: that of its record at the proposer.  votes: of the data set in force there.
+    epoch: in which the proposer acknowledged it.  votes: of the data set in force there.
     failing: nodes whose disk took no writes then, so that their store was no good one.
     """
 
@@ -138,9 +144,37 @@ class Durable(NamedTuple):
     failing: tuple[NodeId, ...] = ()
 
 
+class Watched(NamedTuple):
+    """What a watcher of the tree was given by a node.
+
+    change: None: the watch begins here (again), with everything up to `revision` read at once.  epoch: of the last log
+    record in that node's tree.
+    """
+
+    at: float
+    node: NodeId
+    revision: int
+    change: Change | None
+    epoch: RingId
+
+
+class Applied(NamedTuple):
+    """A node made the changes `revisions` because of the log record at `place` of `epoch`, which has operation `id`."""
+
+    at: float
+    node: NodeId
+    id: bytes
+    epoch: RingId
+    place: int
+    revisions: tuple[int, ...]
+
+
 @dataclass(slots=True)
 class FinalStore:
-    """A node's store after everything healed: outcomes known by id -> (code word, revision); set aside: ids."""
+    """A node's store after everything healed: outcomes known by id -> (code word, revision); set aside: ids.
+
+    epoch: of the last record of its log.
+    """
 
     node: NodeId
     revision: int
@@ -148,23 +182,70 @@ class FinalStore:
     outcomes: dict[bytes, tuple[str, int]]
     values: dict[str, tuple[bytes, int]]
     discarded: frozenset[bytes] = frozenset()
+    epoch: RingId = NO_RING
 
 
 @dataclass(slots=True)
 class History:
-    """Everything the checkers are given."""
+    """Everything the checkers are given.
+
+    votes_needed: a component with fewer votes is never quorate.  data_nodes: who may hold data (a device never does).
+    in_memory: `durability: memory`; power_losses: when the power of all nodes went.
+    watches: one list for each watcher of the tree, in the order in which it was told.
+    """
 
     votes: dict[NodeId, int]
     calls: list[Call] = field(default_factory=list)
     processes: list[Process] = field(default_factory=list)
     samples: list[StoreSample] = field(default_factory=list)
     durable: list[Durable] = field(default_factory=list)
+    watches: list[list[Watched]] = field(default_factory=list)
+    applied: list[Applied] = field(default_factory=list)
     epochs: dict[RingId, EpochRecord] = field(default_factory=dict)
     final: list[FinalStore] = field(default_factory=list)
     logged: frozenset[bytes] = frozenset()  # operation ids that ever were in any log
-    exact_quorum: bool = True  # none of the options under which Q1 is not promised
+    votes_needed: int = 1
+    in_memory: bool = False
+    power_losses: list[float] = field(default_factory=list)
 
     @property
-    def narrow(self) -> bool:
-        """Some epoch was opened without a data majority: what it acknowledged may have been set aside (S1, S5)."""
-        return any(epoch.kind.name != "MAJORITY" for epoch in self.epochs.values())
+    def branches(self) -> Branches:
+        """What of this history is on the line that the cluster went on with. Asked for once the run is over."""
+        return Branches(self)
+
+
+class Branches:
+    """Which operations and epochs lie on the line of history that the cluster ended on.
+
+    An acknowledgement given in a narrow epoch may be set aside later (S1, S5); what was written and read there then
+    belongs to a branch of its own, and only what is on the line is one register. With `durability: memory` a loss of
+    power may take acknowledged operations in the same way.
+
+    gone: acknowledged operations whose outcome no store has any more.  torn: epochs that are not on the line, or lost
+    something that was acknowledged in them: what was read there may be of the branch.
+    """
+
+    def __init__(self, history: History) -> None:
+        kept = {ident for store in history.final for ident in store.outcomes}
+        answered = [c for c in history.calls if c.outcome in (ACKED, FAILED) and not c.is_read]
+        self.gone = frozenset(c.id for c in answered if c.id not in kept and history.final)
+        line = set(history.epochs) if not history.final else set()
+        for store in history.final:
+            line |= {store.epoch, *ancestors(history.epochs, store.epoch)}
+        lossy = {c.epoch for c in answered if c.id in self.gone}
+        self.torn = frozenset((set(history.epochs) - line) | lossy)
+
+    def keeps(self, call: Call) -> bool:
+        """Is this operation, with its answer, part of the line?"""
+        if call.is_read:
+            return call.epoch not in self.torn
+        return call.id not in self.gone
+
+
+def ancestors(epochs: dict[RingId, EpochRecord], ring: RingId) -> set[RingId]:
+    """The epochs that `ring` descends from."""
+    found: set[RingId] = set()
+    while ring in epochs and epochs[ring].parent not in found:
+        ring = epochs[ring].parent
+        found.add(ring)
+    return found

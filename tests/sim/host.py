@@ -7,28 +7,31 @@ its events and arms one timer. Datagrams that come while the process is busy are
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from random import Random
 
 from cfs.disk import Adopt, AppendLog, Checkpoint, MarkCommit, TruncateTail
 from cfs.messages import Operation
-from cfs.status import BarrierDone, BarrierFailed, Changed, Outcome, StatusChanged
+from cfs.state import State
+from cfs.status import BarrierDone, BarrierFailed, Changed, Outcome, Replaced, StatusChanged
 from clusterd.node import Node
 from quorum.events import SaveState, Verdict
 from tests.sim.build import QUORUM_FILE, Recipe
 from tests.sim.checkers.quorum import Answer
 from tests.sim.clock import Clock
-from tests.sim.history import Call, Configured, Heard, History, Process, StoreSample, Told
+from tests.sim.device import Arbiter, Client
+from tests.sim.history import Applied, Call, Configured, Heard, History, Process, StoreSample, Told
 from tests.sim.network import Address, Network, address_of
-from tests.sim.storage import Storage
+from tests.sim.storage import Storage, operation_id
+from tests.sim.tap import tap
 from tests.sim.trace import NodeLog, Trace
+from tests.sim.watchers import Watcher
 from tests.sim.workload import Workload
 from tests.transport.totem import evs
 from transport.errors import ClusterError
-from transport.events import ConfigurationChange, Delivery, Persist
-from transport.ids import LinkId, NodeId
+from transport.events import ConfigurationChange, Persist
+from transport.ids import NO_RING, LinkId, NodeId, RingId
 
-MARK = 8  # bytes at the end of each message that tell it from every other
 WAKE_COST = 100e-6  # seconds a process is busy with one wake-up, as measured, and with each datagram of it
 DATAGRAM_COST = 20e-6
 SOCKET_BUFFER = 2000  # datagrams the kernel keeps for a process that does not read
@@ -44,9 +47,11 @@ class World:
     trace: Trace
     history: History
     recipe: Recipe
+    arbiter: Arbiter
     workload: Workload
     acked: Callable[[Host, Call], None]
     verdict_changed: Callable[[], None]
+    watchers: list[Watcher] = field(default_factory=list)
 
 
 class Host:
@@ -58,6 +63,12 @@ class Host:
         self._offset, self._rate = world.recipe.plan.skew[me]
         self._wake_delay = world.recipe.plan.wake_delay
         self.storage = Storage(world.clock, world.random, self._disk_answered, self._file_written)
+        self._device: Client | None = None
+        quorum = world.recipe.plan.settings.quorum
+        if quorum.device:
+            self._device = Client(me, world.arbiter, quorum, world.clock, world.random, self.now, self._do, self._asker)
+            self._device.start()
+        self.configured: ConfigurationChange | None = None  # the last one installed
         self.node: Node | None = None
         self.process: Process | None = None
         self.process_number = 0
@@ -88,6 +99,9 @@ class Host:
         self._latest = max(self._latest, self._offset + self._world.clock.now * self._rate)
         return self._latest
 
+    def _asker(self) -> int | None:
+        return self.process_number if self.node is not None and not self.paused else None
+
     def start(self) -> None:
         if self.node is not None:
             return
@@ -101,16 +115,16 @@ class Host:
         self.process = Process(self.me, self.process_number, world.clock.now, ring)
         world.history.processes.append(self.process)
         world.trace.line(world.clock.now, self.me, f"process {self.process_number} starts")
-        self._tap(node, self.process)
+        tap(node, self.me, self.process, world.clock, world.trace)
         self.node = node
         node.start(self.now())
         self._after()
 
-    def kill(self) -> None:
-        """SIGKILL, or the power goes: both leave on disk only what the disk had."""
+    def kill(self, power: bool = False) -> None:
+        """SIGKILL, or the power goes: what was not on disk is lost; with SIGKILL all that was written stays."""
         if self.node is not None:
             self._end("killed")
-            self.storage.crash()
+            self.storage.crash(power)
 
     def leave(self) -> None:
         """SIGTERM: a clean leave, then the end of the process."""
@@ -154,7 +168,9 @@ class Host:
         self.process.ring.events.append(evs.Crash())
         self.process.left = how == "left"
         self._world.trace.line(now, self.me, f"process {self.process_number} ends: {how}")
-        self.node = None
+        self.node = self.configured = None
+        if self._device is not None:
+            self._device.forget()
         self.paused = False
         self._verdict = None
         self._due = None
@@ -287,6 +303,9 @@ class Host:
                 self.storage.persist(Persist(0, QUORUM_FILE, saved))
             case ConfigurationChange():
                 self.process.events.append(Configured(now, event))
+                self.configured = event
+                if self._device is not None:
+                    self._device.ask(event.ring_id)
             case Verdict():
                 self._verdict = event
                 self.process.events.append(Told(now, event))
@@ -302,16 +321,39 @@ class Host:
                     self._world.workload.refused(read)
             case Changed():
                 if self.node is not None:
-                    epoch = self.node.replica.log.epoch_at(event.index)
-                    self.process.events.append(Heard(now, "a change of the tree", epoch))
+                    self._note_change(self.node, event)
                 self.sample()
+                for watcher in self._world.watchers:
+                    watcher.changed(self.me)
+            case Replaced():
+                for watcher in self._world.watchers:
+                    watcher.replaced(self.me)
             case StatusChanged():
                 status = self.node.replica.status() if self.node is not None else None
                 if status is not None:
                     text = f"store {status.state}, writable {status.writable}: {status.reason}"
                     self._world.trace.line(now, self.me, text)
 
+    def _note_change(self, node: Node, event: Changed) -> None:
+        assert self.process is not None
+        now, log = self._world.clock.now, node.replica.log
+        epoch = log.epoch_at(event.index)
+        self.process.events.append(Heard(now, "a change of the tree", epoch))
+        record = next(iter(log.slice(event.index - 1, event.index)), None)
+        ident = operation_id(record) if record is not None else None
+        if ident is not None:
+            revisions = tuple(change.revision for change in event.changes)
+            self._world.history.applied.append(Applied(now, self.me, ident, epoch, event.index, revisions))
+
     # -- clients ---------------------------------------------------------------------------------------------
+
+    def tree(self) -> tuple[State, RingId] | None:
+        """What a watcher here is shown, and the epoch of the last record in it; None: not readable."""
+        node = self.node
+        if node is None or self.paused or not node.replica.readable():
+            return None
+        state = node.replica.state
+        return state, node.replica.log.epoch_at(state.index)
 
     def can_connect(self) -> bool:
         return self.node is not None and not self.paused and not self._leaving
@@ -359,6 +401,7 @@ class Host:
             self._found(self.node, call)
 
     def _found(self, node: Node, call: Call) -> None:
+        call.epoch = self._epoch()
         entry = node.replica.state.find(call.key)
         if entry is None:
             self._world.workload.found(call, None, 0)
@@ -373,6 +416,7 @@ class Host:
         if result is None:
             self._world.workload.unknown(call)
             return
+        call.epoch = self._epoch()
         self._world.acked(self, call)
         self._world.workload.answered(call, result.code, result.revision, result.detail)
 
@@ -381,49 +425,18 @@ class Host:
         node = self.node
         if node is None or self.paused or self._verdict is None:
             return None
-        return Answer(node.quorate(self.now()), self._verdict.ring_id, self._verdict.members)
+        quorate, verdict = node.quorate(self.now()), self._verdict
+        return Answer(quorate, verdict.ring_id, verdict.members, verdict.total, verdict.quorum)
+
+    def _epoch(self) -> RingId:
+        """The epoch in which an answer given now is given: that of the log's end."""
+        return self.node.replica.log.end.epoch if self.node is not None else NO_RING
 
     def sample(self) -> None:
         node = self.node
         if node is not None and node.replica.readable():
             state = node.replica.state
-            sample = StoreSample(self._world.clock.now, self.me, self.process_number, state.revision, state.digest())
+            epoch = node.replica.log.epoch_at(state.index)
+            now = self._world.clock.now
+            sample = StoreSample(now, self.me, self.process_number, state.revision, state.digest(), epoch)
             self._world.history.samples.append(sample)
-
-    # -- what the ring said, for the checkers ----------------------------------------------------------------
-
-    def _tap(self, node: Node, process: Process) -> None:
-        """Write down what passes between the ring and the node, both ways.
-
-        Each message carries a unique mark at its end on the way, so that two equal ones are told apart.
-        """
-        endpoint, clock, trace, ring = node.endpoint, self._world.clock, self._world.trace, process.ring
-        next_event, submit = endpoint.next_event, endpoint.submit
-        head = self.me.to_bytes(2, "big") + process.number.to_bytes(2, "big")
-
-        def tapped_event() -> object:
-            event = next_event()
-            if isinstance(event, Delivery):
-                mark = event.payload[-MARK:]
-                event.payload = event.payload[:-MARK]
-                ring.events.append(replace(event, payload=mark))
-                if self.me in trace.watched:
-                    channel = event.payload[0] if event.payload else 0
-                    text = f"delivered {event.ring_id}:{event.seq} of {event.sender} channel {channel} {mark.hex()}"
-                    trace.show(clock.now, self.me, text)
-            elif isinstance(event, ConfigurationChange):
-                if not ring.incarnation:
-                    ring.incarnation = event.incarnations[self.me]
-                ring.events.append(event)
-                kind = "regular" if event.regular else "transitional"
-                trace.line(clock.now, self.me, f"{kind} configuration {event.ring_id} {list(event.members)}")
-            return event
-
-        def tapped_submit(payload: bytes, safe: bool = False) -> None:
-            mark = head + len(ring.sent).to_bytes(4, "big")
-            submit(payload + mark, safe)
-            ring.sent.append((len(ring.events), mark, safe))
-
-        # Only the simulator stands between the two; the product has no need of a hook here.
-        setattr(endpoint, "next_event", tapped_event)  # noqa: B010
-        setattr(endpoint, "submit", tapped_submit)  # noqa: B010

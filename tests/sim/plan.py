@@ -1,16 +1,22 @@
-"""What one seed draws: the cluster, its network, its load and its faults. Nothing else decides a run."""
+"""What one seed draws: the cluster, its network, its load and its faults. Nothing else decides a run.
+
+Each aspect is drawn by a Random of its own, named by the seed and the aspect: a choice added to one of them leaves the
+others as they were, so that a seed goes on meaning much the same run while the simulator grows.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from random import Random
 
+from tests.sim import settings
 from tests.sim.network import Conditions
+from tests.sim.settings import Settings
 from transport.ids import LinkId, NodeId
 
 WARM = 2.5  # seconds before the first fault: the ring forms, the store opens
-CALM = 5.0  # seconds after the last fault: everything must have converged by then
-TOKEN = 0.600
+CALM = 5.0  # seconds after the last fault: everything must have converged by then; more where the token is slow
+SIZES = {1: 1, 2: 6, 3: 34, 4: 13, 5: 31, 6: 8, 7: 8, 8: 4, 9: 3, 16: 1, 32: 0.3}  # nodes -> how often
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,7 @@ class Fault:
 class Plan:
     """One run. votes: node -> votes.  rate: operations per second of all clients.  skew: each clock's offset and rate.
 
+    lengths: how many times the usual delay each link has.
     wake_delay: seconds from a datagram's arrival to the process that reads it, with all that came meanwhile.
     """
 
@@ -40,8 +47,8 @@ class Plan:
     nodes: tuple[NodeId, ...]
     votes: dict[NodeId, int] = field(hash=False)
     links: tuple[LinkId, ...]
-    option: str
-    link_mode: str
+    lengths: tuple[float, ...]
+    settings: Settings
     rate: float
     keys: int
     value_bytes: int
@@ -53,13 +60,13 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        return self.faults_end + CALM
+        return self.faults_end + CALM * self.settings.slowness
 
     def __str__(self) -> str:
         votes = "" if set(self.votes.values()) == {1} else f" with votes {list(self.votes.values())}"
-        links = f"{len(self.links)} link{'s' * (len(self.links) > 1)} {self.link_mode}"
+        links = f"{len(self.links)} link{'s' * (len(self.links) > 1)}"
         kinds = ", ".join(fault.kind for fault in self.faults)
-        return f"{len(self.nodes)} nodes{votes}, {links}, {self.option or 'plain quorum'}; faults: {kinds}"
+        return f"{len(self.nodes)} nodes{votes}, {links}, {self.settings}; faults: {kinds}"
 
 
 # kind -> how often it is drawn
@@ -84,53 +91,76 @@ KINDS = {
     "rollback": 1,
     "slow-node": 2,
 }
+# The same, where a quorum device is configured.
+DEVICE = {"device-cut": 4, "device-down": 3}
+# These befall what is between nodes.
+PAIRS = ("partition", "one-way", "partial", "link-down", "flap", "clog", "mtu-hole", "noise")
 # Of each group at most one in a run: S1 holds while a data majority keeps its disks.
 ONCE = (("power",), ("blank", "rot", "rollback"))
 
 
+def aspect(seed: int, name: str) -> Random:
+    """The Random that draws one aspect of a run, equal in every process."""
+    return Random(f"{seed:x} {name}")
+
+
 def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
     """The plan of a seed, and the Random that goes on to draw everything that happens in it."""
-    random = Random(seed)
-    count = random.choice((3, 3, 3, 4, 5, 5, 5, 6, 7))
-    count = nodes or count
+    count = nodes or aspect(seed, "size").choices(list(SIZES), list(SIZES.values()))[0]
     ids = tuple(range(1, count + 1))
+    random = aspect(seed, "votes")
     weighted = random.random() < 0.15
     votes = {node: random.choice((1, 1, 2)) if weighted else 1 for node in ids}
-    links = tuple(range(random.choice((1, 2, 2, 2, 3))))
-    option = random.choice(("", "", "", "", "", "wait_for_all", "auto_tie_breaker", "last_man_standing"))
-    if option == "last_man_standing":
-        votes = dict.fromkeys(ids, 1)  # it counts nodes: the configuration refuses other votes
+    random = aspect(seed, "links")
+    links = tuple(range(random.choice((1, 2, 2, 2, 3)) if count < 10 else random.choice((1, 2))))
+    lengths = tuple(random.choice((1.0, 1.0, 1.0, 1.5, 3.0)) for _ in links)
+    drawn = settings.draw(aspect(seed, "settings"), votes, links)
+    random = aspect(seed, "network")
     base = Conditions(delay=random.choice((0.0002, 0.0005, 0.001, 0.002)), jitter=random.choice((0.0001, 0.0005)))
     base.mtu = random.choice((1500, 1500, 1500, 1400, 9000))
     if random.random() < 0.3:
         base.loss = random.choice((0.001, 0.01))
+    wake_delay = random.choice((50e-6, 100e-6, 200e-6))
+    random = aspect(seed, "load")
+    rate, keys = random.choice((15.0, 20.0, 20.0, 40.0)), random.choice((4, 8, 16))
+    value_bytes = random.choice((16, 100, 1000, 6000))
+    random = aspect(seed, "clocks")
+    skew = {node: (random.uniform(0.0, 1000.0), random.uniform(0.995, 1.005)) for node in ids}
+    random = aspect(seed, "faults")
     last = WARM + random.uniform(9.0, 12.0)
-    faults = draw_faults(random, ids, votes, links, last)
+    kinds = {kind: often for kind, often in KINDS.items() if count > 1 or kind not in PAIRS}
+    if drawn.quorum.device:
+        kinds |= DEVICE
+    faults = draw_faults(random, ids, votes, links, last, kinds)
     plan = Plan(
         seed=seed,
         nodes=ids,
         votes=votes,
         links=links,
-        option=option,
-        link_mode=random.choice(("passive", "passive", "passive", "active", "rr")) if len(links) > 1 else "passive",
-        rate=random.choice((15.0, 20.0, 20.0, 40.0)),
-        keys=random.choice((4, 8, 16)),
-        value_bytes=random.choice((16, 100, 1000, 6000)),
+        lengths=lengths,
+        settings=drawn,
+        rate=rate,
+        keys=keys,
+        value_bytes=value_bytes,
         conditions=base,
-        wake_delay=random.choice((50e-6, 100e-6, 200e-6)),
-        skew={node: (random.uniform(0.0, 1000.0), random.uniform(0.995, 1.005)) for node in ids},
+        wake_delay=wake_delay,
+        skew=skew,
         faults=faults,
         faults_end=last,
     )
-    return plan, random
+    return plan, aspect(seed, "run")
 
 
 def draw_faults(
-    random: Random, nodes: tuple[NodeId, ...], votes: dict[NodeId, int], links: tuple[LinkId, ...], last: float
+    random: Random,
+    nodes: tuple[NodeId, ...],
+    votes: dict[NodeId, int],
+    links: tuple[LinkId, ...],
+    last: float,
+    kinds: dict[str, int],
 ) -> tuple[Fault, ...]:
-    """Between 3 and 8 troubles between WARM and `last`; they may overlap."""
+    """Between 3 and 8 troubles between WARM and `last`; they may overlap. kinds: how often each is drawn."""
     faults: list[Fault] = []
-    kinds = dict(KINDS)
     for _ in range(random.randint(3, 8)):
         kind = random.choices(list(kinds), list(kinds.values()))[0]
         for group in ONCE:
@@ -170,6 +200,10 @@ def draw_faults(
             case "disk-full" | "disk-broken":
                 # A shell tries a failed disk again every second; that is not what L1 is about.
                 where, until = (shuffled[0],), min(until, last - 1.2)
+            case "device-cut":
+                where = tuple(sorted(shuffled[: random.randint(1, len(nodes))]))
+            case "device-down":
+                pass
             case "kill" | "leave" | "pause":
                 where = tuple(sorted(shuffled[: random.choice((1, 1, 1, 2))]))
             case _:

@@ -133,11 +133,6 @@ class Storage:
     def holds(self, operation: bytes) -> bool:
         return operation in self._place
 
-    def epoch_of(self, operation: bytes) -> RingId | None:
-        """The epoch an operation was logged in, None when its record is not in this log."""
-        place = self._place.get(operation)
-        return place[0] if place is not None else None
-
     def data_set_of(self, operation: bytes) -> dict[NodeId, int] | None:
         """The votes of the data members when the operation was logged."""
         place = self._place.get(operation)
@@ -161,14 +156,14 @@ class Storage:
 
     # -- done to it ------------------------------------------------------------------------------------------
 
-    def crash(self) -> None:
-        """The process or the machine dies; of what was under way a part may be there."""
+    def crash(self, power: bool = False) -> None:
+        """The process dies, or with `power` the machine; of what was under way a part may be there."""
         self._forget()
         for file in self._files_under_way:
             if self._random.random() < 0.5 and not self.failing:
                 self.files[file.name] = file.value
         self._files_under_way.clear()
-        self.store.crash()
+        self.store.crash(power)
         self._read_again()
 
     def close(self) -> None:

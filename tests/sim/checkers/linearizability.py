@@ -20,11 +20,12 @@ CHECKED = ("put", "cas", "rm", "read")
 
 def check(history: History) -> int:
     """Raises Violation for a key without an order; returns how many keys were left undecided."""
-    if history.narrow:  # set-aside branches are no single register; S5 checks them
-        return 0
+    branches = history.branches
     by_key: dict[str, list[Call]] = defaultdict(list)
     shared = {key for call in history.calls if call.kind in ("mv", "mkdir") for key in (call.key, call.to)}
     for call in history.calls:
+        if call.outcome in (ACKED, FAILED) and not branches.keeps(call):
+            continue  # of a branch that was set aside: no part of the register that the cluster went on with
         if call.kind in CHECKED and call.outcome != REFUSED and call.key not in shared:
             by_key[call.key].append(call)
     undecided = 0

@@ -20,8 +20,8 @@ def check(history: History) -> None:
 
 
 def check_one_component(history: History) -> None:
-    """Q1: quorate rings follow one another: any two of them share a member, and carry more than half of the votes.
-    Members of one ring are told the same members."""
+    """Q1: a quorate ring has the votes that its options ask for: more than half where at most one component may be
+    quorate, so that any two quorate rings share a member. Members of one ring are told the same members."""
     members: dict[RingId, tuple[NodeId, ...]] = {}
     quorate: dict[RingId, float] = {}
     for process in history.processes:
@@ -37,13 +37,11 @@ def check_one_component(history: History) -> None:
                 raise Violation(event.at, "Q1", text)
             if verdict.quorate:
                 quorate.setdefault(verdict.ring_id, event.at)
-    if not history.exact_quorum:
-        return
-    total = sum(history.votes.values())
     for ring, at in sorted(quorate.items()):
         present = sum(history.votes.get(node, 0) for node in members[ring])
-        if 2 * present <= total:
-            raise Violation(at, "Q1", f"ring {ring} of {members[ring]} is quorate with {present} of {total} votes")
+        if present < history.votes_needed:
+            text = f"is quorate with {present} votes, at least {history.votes_needed} are needed"
+            raise Violation(at, "Q1", f"ring {ring} of {members[ring]} {text}")
 
 
 def check_order(history: History) -> None:
@@ -65,34 +63,81 @@ def check_order(history: History) -> None:
 
 @dataclass(slots=True)
 class Answer:
-    """What a node would answer now to "are we quorate?", and about which ring."""
+    """What a node would answer now to "are we quorate?", and about which ring.
+
+    total, needed: votes the verdict counted, and how many it takes.
+    """
 
     quorate: bool
     ring: RingId
     members: tuple[NodeId, ...]
+    total: int = 0
+    needed: int = 0
 
 
 class Leases:
-    """Q4: while a newer component without a node says "quorate", that node does not.
+    """Q4, by true time: a node says "quorate" only while members that with it keep the verdict yes could still be with
+    it. Whoever installed a newer ring without it cannot: nobody does that before T_excl has passed since it was heard,
+    and the lease is shorter.
 
     ask(node): the answer the node would give at this very moment, None when it cannot answer (down or paused).
+    installed(node): ring and members of the configuration it is in, None when no process runs.
+    votes: of the nodes.  exclusive: the options promise that at no moment two components are quorate (Q1).
     """
 
-    def __init__(self, nodes: list[NodeId], ask: Callable[[NodeId], Answer | None]) -> None:
-        self._nodes = nodes
+    def __init__(
+        self,
+        votes: dict[NodeId, int],
+        ask: Callable[[NodeId], Answer | None],
+        installed: Callable[[NodeId], tuple[RingId, tuple[NodeId, ...]] | None],
+        exclusive: bool = True,
+    ) -> None:
+        self._votes = votes
         self._ask = ask
+        self._installed = installed
+        self._exclusive = exclusive
         self.checks = 0
 
     def check(self, now: float) -> None:
-        """Raises Violation when two components are quorate at this moment of true time."""
+        """Raises Violation when a node is believed quorate that others have gone on without at this moment."""
         self.checks += 1
-        asked = [(answer, node) for node in self._nodes if (answer := self._ask(node)) is not None]
+        asked = [(answer, node) for node in self._votes if (answer := self._ask(node)) is not None]
         quorate = sorted(((answer.ring, node, answer) for answer, node in asked if answer.quorate), key=lambda q: q[:2])
-        for index, (ring, node, answer) in enumerate(quorate):
-            for newer, other, theirs in quorate[index + 1 :]:
-                if newer != ring and node not in theirs.members:
-                    text = (
-                        f"node {node} says quorate in ring {ring} of {answer.members} "
-                        f"while node {other} says so in ring {newer} of {theirs.members}"
-                    )
-                    raise Violation(now, "Q4", text)
+        if not quorate:
+            return
+        installed = {node: found for node in self._votes if (found := self._installed(node)) is not None}
+        for ring, node, answer in quorate:
+            self._check_support(now, node, answer, installed)
+            if self._exclusive:
+                self._check_alone(now, ring, node, answer, quorate)
+
+    def _check_support(
+        self, now: float, node: NodeId, answer: Answer, installed: dict[NodeId, tuple[RingId, tuple[NodeId, ...]]]
+    ) -> None:
+        left = [
+            other
+            for other in answer.members
+            if other in installed and installed[other][0] > answer.ring and node not in installed[other][1]
+        ]
+        lost = sum(self._votes.get(other, 0) for other in left)
+        by_votes = answer.total >= answer.needed  # else by a special rule, which needs every member
+        if left and (not by_votes or answer.total - lost < answer.needed):
+            text = f"node {node} says quorate in ring {answer.ring} of {answer.members} by {answer.total} votes of "
+            text += f"{answer.needed} needed, while {left} went on in {[str(installed[other][0]) for other in left]}"
+            raise Violation(now, "Q4", text)
+
+    def _check_alone(
+        self,
+        now: float,
+        ring: RingId,
+        node: NodeId,
+        answer: Answer,
+        quorate: list[tuple[RingId, NodeId, Answer]],
+    ) -> None:
+        for newer, other, theirs in quorate:
+            if newer > ring and node not in theirs.members:
+                text = (
+                    f"node {node} says quorate in ring {ring} of {answer.members} "
+                    f"while node {other} says so in ring {newer} of {theirs.members}"
+                )
+                raise Violation(now, "Q4", text)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from tests.sim.history import ACKED, FAILED, REFUSED, UNKNOWN, Call, History, Violation
+from tests.sim.history import ACKED, FAILED, REFUSED, UNKNOWN, Call, History, Violation, ancestors
 from transport.ids import NodeId, RingId
 
 COMMIT_DEADLINE = 5.0  # seconds after which an operation ends as unknown (S3)
@@ -29,6 +29,9 @@ def check_required_sets(history: History) -> None:
     """S1: at the moment of the ack the operation is on disk at the proposer and on a data majority, or, where the epoch
     is narrow, on every member with a good store."""
     for ack in history.durable:
+        strangers = sorted(set(ack.votes) - set(history.votes))
+        if strangers:
+            raise Violation(ack.at, "S1", f"{strangers} are counted as holding data, but are no nodes with a disk")
         if ack.proposer not in ack.holders:
             text = f"acknowledged by node {ack.proposer}, which does not have it on disk"
             raise Violation(ack.at, "S1", f"operation {ack.id.hex()} {text}")
@@ -70,27 +73,37 @@ def check_refused_never_appears(history: History) -> None:
 
 def check_acked_is_kept(history: History) -> None:
     """S1 and S5: after everything healed each acknowledged operation has its outcome on every node; one that a narrow
-    or forced epoch acknowledged may be set aside instead, and is then listed."""
+    or forced epoch acknowledged may be set aside instead, and is then listed. With `durability: memory` a loss of power
+    may take what was acknowledged before."""
+    branches = history.branches
+    discarded = {ident for store in history.final for ident in store.discarded}
+    last_loss = max(history.power_losses, default=-1.0)
     for call in history.calls:
         if call.outcome not in (ACKED, FAILED) or call.is_read:
             continue
+        at = call.ended or 0.0
+        if call.id in branches.gone:
+            if history.in_memory and at <= last_loss:
+                continue
+            epoch = history.epochs.get(call.epoch)
+            narrow = epoch is not None and epoch.kind.name != "MAJORITY"
+            if narrow and call.id in discarded:
+                continue
+            raise Violation(at, "S5" if narrow else "S1", f"lost: {call} ({call.id.hex()})")
         for store in history.final:
             found = store.outcomes.get(call.id)
-            if found is None and history.narrow and any(call.id in other.discarded for other in history.final):
-                continue
-            at = call.ended or 0.0
             if found is None:
-                promise = "S5" if history.narrow else "S1"
-                raise Violation(at, promise, f"lost on node {store.node}: {call} ({call.id.hex()})")
-            if call.outcome == ACKED and not history.narrow and found[1] != call.revision:
+                raise Violation(at, "S1", f"lost on node {store.node}: {call} ({call.id.hex()})")
+            if call.outcome == ACKED and found[1] != call.revision:
                 raise Violation(at, "S1", f"node {store.node} has it as revision {found[1]}: {call}")
 
 
 def check_revisions_follow_real_time(history: History) -> None:
-    """S2: of two writes, the one that was acknowledged before the other was begun has the lower revision."""
-    if history.narrow:
-        return
+    """S2: of two writes, the one that was acknowledged before the other was begun has the lower revision. What was set
+    aside since is no part of the order."""
+    branches = history.branches
     writes = [c for c in history.calls if c.outcome == ACKED and not c.is_read and c.ended is not None]
+    writes = [c for c in writes if branches.keeps(c)]
     begun = sorted(writes, key=lambda c: c.invoked)
     ended = sorted(writes, key=lambda c: c.ended or 0.0)
     highest: Call | None = None
@@ -105,16 +118,17 @@ def check_revisions_follow_real_time(history: History) -> None:
 
 
 def check_digests(history: History) -> None:
-    """S4: two nodes at the same revision hold the same tree."""
-    if not history.narrow:
-        known: dict[int, tuple[bytes, NodeId]] = {}
-        for sample in history.samples:
-            if sample.process < 0:
-                continue
-            digest, node = known.setdefault(sample.revision, (sample.digest, sample.node))
-            if digest != sample.digest:
-                text = f"nodes {node} and {sample.node} differ at revision {sample.revision}"
-                raise Violation(sample.at, "S4", text)
+    """S4: two nodes at the same revision hold the same tree; in branches that were set aside, as of one epoch."""
+    torn = history.branches.torn
+    known: dict[tuple[int, RingId | None], tuple[bytes, NodeId]] = {}
+    for sample in history.samples:
+        if sample.process < 0:
+            continue
+        place = (sample.revision, sample.epoch if sample.epoch in torn else None)
+        digest, node = known.setdefault(place, (sample.digest, sample.node))
+        if digest != sample.digest:
+            text = f"nodes {node} and {sample.node} differ at revision {sample.revision}"
+            raise Violation(sample.at, "S4", text)
     for store in history.final[1:]:
         first = history.final[0]
         if (store.revision, store.digest) != (first.revision, first.digest):
@@ -125,12 +139,14 @@ def check_digests(history: History) -> None:
 
 def check_reads_never_go_back(history: History) -> None:
     """S2: what a node shows of its own copy never gets older, also across a restart, and has the writes it
-    acknowledged. A sample of process -1 says that the node's disk was lost: it starts anew."""
-    if history.narrow:
-        return
+    acknowledged. A sample of process -1 says that the node's disk was lost: it starts anew. What it showed of a branch
+    that was set aside since does not bind it."""
+    branches = history.branches
     seen: dict[NodeId, int] = {}
     acks = sorted(
-        (c.ended, c.node, c.revision) for c in history.calls if c.outcome == ACKED and not c.is_read and c.ended
+        (c.ended, c.node, c.revision)
+        for c in history.calls
+        if c.outcome == ACKED and not c.is_read and c.ended and branches.keeps(c)
     )
     position = 0
     for sample in history.samples:
@@ -140,6 +156,8 @@ def check_reads_never_go_back(history: History) -> None:
             position += 1
         if sample.process < 0:
             seen[sample.node] = 0
+            continue
+        if sample.epoch in branches.torn:
             continue
         if sample.revision < seen.get(sample.node, 0):
             text = f"node {sample.node} shows revision {sample.revision} after {seen[sample.node]}"
@@ -152,17 +170,9 @@ def check_epochs_form_one_line(history: History) -> None:
     used = {ack.epoch for ack in history.durable}
     line = sorted(ring for ring in used if ring in history.epochs and history.epochs[ring].kind.name == "MAJORITY")
     for older, newer in pairwise(line):
-        if older not in ancestors(history, newer):
+        if older not in ancestors(history.epochs, newer):
             at = max(ack.at for ack in history.durable if ack.epoch == newer)
             raise Violation(at, "Q5", f"epoch {newer} acknowledged writes and does not descend from {older}")
-
-
-def ancestors(history: History, ring: RingId) -> set[RingId]:
-    found: set[RingId] = set()
-    while ring in history.epochs and history.epochs[ring].parent not in found:
-        ring = history.epochs[ring].parent
-        found.add(ring)
-    return found
 
 
 def unknown_writes(history: History) -> int:

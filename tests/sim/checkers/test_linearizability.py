@@ -1,0 +1,126 @@
+"""S2: the search accepts histories of a register and catches others."""
+
+from __future__ import annotations
+
+from random import Random
+
+from tests.sim.checkers import linearizability
+from tests.sim.histories import broken, call, history_of, ident
+from tests.sim.history import ACKED, FAILED, REFUSED, UNKNOWN, Call
+
+
+def test_a_read_may_see_a_write_that_is_under_way_or_not() -> None:
+    """Concurrent operations may stand in either order."""
+    put = call(1, "put", 0.0, 2.0, ACKED, b"a", 1)
+    for value, revision in ((None, 0), (b"a", 1)):
+        read = call(2, "read", 1.0, 1.5, ACKED, value, revision)
+        assert linearizability.check(history_of(put, read)) == 0
+
+
+def test_a_stale_read_is_caught() -> None:
+    """A read begun after a write was acknowledged sees it."""
+    put = call(1, "put", 0.0, 1.0, ACKED, b"a", 1)
+    read = call(2, "read", 2.0, 3.0, ACKED, None, 0)
+    assert broken(linearizability.check, history_of(put, read)) == "S2"
+
+
+def test_two_reads_never_go_back() -> None:
+    """Once a read has seen a write under way, a later read sees it too."""
+    put = call(1, "put", 0.0, 9.0, ACKED, b"a", 1)
+    new = call(2, "read", 1.0, 2.0, ACKED, b"a", 1)
+    old = call(3, "read", 3.0, 4.0, ACKED, None, 0)
+    assert broken(linearizability.check, history_of(put, new, old)) == "S2"
+
+
+def test_a_write_with_unknown_outcome_may_show_late_or_never() -> None:
+    """It may take effect at any time after it began; once seen it has."""
+    lost = call(1, "put", 0.0, 1.0, UNKNOWN, b"a")
+    never = call(2, "read", 2.0, 3.0, ACKED, None, 0)
+    late = call(3, "read", 4.0, 5.0, ACKED, b"a", 6)
+    gone = call(4, "read", 6.0, 7.0, ACKED, None, 0)
+    assert linearizability.check(history_of(lost, never, late)) == 0
+    assert broken(linearizability.check, history_of(lost, never, late, gone)) == "S2"
+
+
+def test_of_two_compare_and_sets_on_one_revision_one_wins() -> None:
+    """Both acknowledged is a violation; one conflict that names the other's revision is fine."""
+    put = call(1, "put", 0.0, 1.0, ACKED, b"a", 1)
+    first = call(2, "cas", 2.0, 4.0, ACKED, b"b", 2, expected=1)
+    second = call(3, "cas", 2.0, 4.0, ACKED, b"c", 3, expected=1)
+    lost = call(3, "cas", 2.0, 4.0, FAILED, b"c", 2, expected=1)
+    assert linearizability.check(history_of(put, first, lost)) == 0
+    assert broken(linearizability.check, history_of(put, first, second)) == "S2"
+
+
+def test_a_conflict_must_name_a_revision_that_was_there() -> None:
+    """A compare-and-set that lost tells the entry's revision at that moment."""
+    put = call(1, "put", 0.0, 1.0, ACKED, b"a", 1)
+    conflict = call(2, "cas", 2.0, 3.0, FAILED, b"b", 7, expected=2)
+    assert broken(linearizability.check, history_of(put, conflict)) == "S2"
+
+
+def test_create_only_if_absent() -> None:
+    """Revision 0 means that it must not exist; a removed entry does not."""
+    made = call(1, "cas", 0.0, 1.0, ACKED, b"a", 1, expected=0)
+    gone = call(2, "rm", 2.0, 3.0, ACKED, None, 2)
+    again = call(3, "cas", 4.0, 5.0, ACKED, b"b", 3, expected=0)
+    assert linearizability.check(history_of(made, gone, again)) == 0
+    assert broken(linearizability.check, history_of(made, again)) == "S2"
+
+
+def test_refused_operations_take_no_part() -> None:
+    """A refused write must not explain a read."""
+    refused = call(1, "put", 0.0, 1.0, REFUSED, b"a")
+    read = call(2, "read", 2.0, 3.0, ACKED, b"a", 1)
+    assert broken(linearizability.check, history_of(refused, read)) == "S2"
+
+
+def test_the_search_agrees_with_a_register_that_is_one() -> None:
+    """Random concurrent histories of a real register are accepted; with one stale read they are not."""
+    random = Random(5)
+    caught = undecided = 0
+    for _ in range(30):
+        calls = random_register(random)
+        assert linearizability.linearizable(calls) is True
+        reads = [c for c in calls if c.kind == "read" and c.value is not None]
+        stale, wrong = reads[0], reads[-1]
+        wrong.value, wrong.revision = stale.value, stale.revision
+        caught += linearizability.linearizable(calls) is False
+        undecided += linearizability.linearizable(calls) is None
+    assert caught + undecided == 30
+    assert undecided <= 3
+
+
+def random_register(random: Random) -> list[Call]:
+    value: bytes | None = None
+    revision = entry = 0
+    calls = []
+    for number in range(60):
+        at = number * 0.1
+        began, ended = at - random.random() * 0.5, at + random.random() * 0.5
+        match random.choice(("put", "read", "cas", "read", "rm", "put", "read", "lost")):
+            case "read":
+                calls.append(call(number, "read", began, ended, ACKED, value, entry))
+            case "put":
+                revision += 1
+                value, entry = ident(number), revision
+                calls.append(call(number, "put", began, ended, ACKED, value, revision))
+            case "lost":
+                made = call(number, "put", began, None, UNKNOWN, ident(number))
+                if random.random() < 0.5:
+                    revision += 1
+                    value, entry = made.value, revision
+                calls.append(made)
+            case "cas":
+                expected = random.choice((entry, 0, entry + 1))
+                if expected == entry:
+                    revision += 1
+                    value, entry = ident(number), revision
+                    calls.append(call(number, "cas", began, ended, ACKED, value, revision, expected))
+                else:
+                    calls.append(call(number, "cas", began, ended, FAILED, ident(number), entry, expected))
+            case "rm" if value is not None:
+                revision += 1
+                value, entry = None, 0
+                calls.append(call(number, "rm", began, ended, ACKED, None, revision))
+    return calls

@@ -1,0 +1,48 @@
+"""Writes down what passes between a node's ring and the node, both ways, for the checkers of O1 to O6."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from clusterd.node import Node
+from tests.sim.clock import Clock
+from tests.sim.history import Process
+from tests.sim.trace import Trace
+from transport.events import ConfigurationChange, Delivery
+from transport.ids import NodeId
+
+MARK = 8  # bytes at the end of each message that tell it from every other
+
+
+def tap(node: Node, me: NodeId, process: Process, clock: Clock, trace: Trace) -> None:
+    """From now on. Each message carries a unique mark at its end on the way, so that two equal ones are told apart."""
+    endpoint, ring = node.endpoint, process.ring
+    next_event, submit = endpoint.next_event, endpoint.submit
+    head = me.to_bytes(2, "big") + process.number.to_bytes(2, "big")
+
+    def tapped_event() -> object:
+        event = next_event()
+        if isinstance(event, Delivery):
+            mark = event.payload[-MARK:]
+            event.payload = event.payload[:-MARK]
+            ring.events.append(replace(event, payload=mark))
+            if me in trace.watched:
+                channel = event.payload[0] if event.payload else 0
+                text = f"delivered {event.ring_id}:{event.seq} of {event.sender} channel {channel} {mark.hex()}"
+                trace.show(clock.now, me, text)
+        elif isinstance(event, ConfigurationChange):
+            if not ring.incarnation:
+                ring.incarnation = event.incarnations[me]
+            ring.events.append(event)
+            kind = "regular" if event.regular else "transitional"
+            trace.line(clock.now, me, f"{kind} configuration {event.ring_id} {list(event.members)}")
+        return event
+
+    def tapped_submit(payload: bytes, safe: bool = False) -> None:
+        mark = head + len(ring.sent).to_bytes(4, "big")
+        submit(payload + mark, safe)
+        ring.sent.append((len(ring.events), mark, safe))
+
+    # Only the simulator stands between the two; the product has no need of a hook here.
+    setattr(endpoint, "next_event", tapped_event)  # noqa: B010
+    setattr(endpoint, "submit", tapped_submit)  # noqa: B010

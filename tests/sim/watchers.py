@@ -1,0 +1,90 @@
+"""Clients that watch the tree: each is told every change by its node, and goes on at another one when that is gone.
+
+As the product's client does: ask for everything since the newest revision known; where that is no longer kept, read
+all and begin there; begin anew too when the whole tree of a node was replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+from typing import Protocol
+
+from cfs.errors import Compacted
+from cfs.messages import Change
+from cfs.state import State
+from tests.sim.clock import Clock
+from tests.sim.history import History, Watched
+from transport.ids import NodeId, RingId
+
+WATCHERS = 2
+AWAY = 0.3  # seconds at most between two connections
+
+
+class Shown(Protocol):
+    """What a watcher asks of a node's local socket."""
+
+    process_number: int
+
+    def can_connect(self) -> bool: ...
+    def tree(self) -> tuple[State, RingId] | None: ...
+
+
+class Watcher:
+    """told(node): the tree of `node` changed.  replaced(node): it is another tree now.  poll: it looks for a node."""
+
+    def __init__(self, clock: Clock, random: Random, nodes: Mapping[NodeId, Shown], history: History) -> None:
+        self._clock = clock
+        self._random = random
+        self._nodes = nodes
+        self._stream: list[Watched] = []
+        self._at: tuple[NodeId, int] | None = None  # node and process it is connected to
+        self._known: int | None = None
+        history.watches.append(self._stream)
+
+    def start(self) -> None:
+        self._clock.after(self._random.uniform(0.0, AWAY), self._look)
+
+    def _look(self) -> None:
+        """Connect where one can; leave a node now and then, and one that is gone."""
+        if self._at is not None:
+            node, process = self._at
+            there = self._nodes[node]
+            gone = not there.can_connect() or there.process_number != process
+            if gone or self._random.random() < 0.02:
+                self._at = None
+        else:
+            open_now = [node for node, shown in self._nodes.items() if shown.can_connect() and shown.tree() is not None]
+            if open_now:
+                node = self._random.choice(open_now)
+                self._at = (node, self._nodes[node].process_number)
+                self.changed(node)
+        self._clock.after(self._random.uniform(0.0, AWAY), self._look)
+
+    def changed(self, node: NodeId) -> None:
+        """`node` has something new."""
+        if self._at is None or self._at != (node, self._nodes[node].process_number):
+            return
+        shown = self._nodes[node].tree()
+        if shown is None:
+            return
+        state, epoch = shown
+        changes: list[Change] = []
+        try:
+            if self._known is not None:
+                changes = state.since(self._known)
+        except Compacted:
+            self._known = None
+        if self._known is None:
+            self._known = state.revision
+            self._stream.append(Watched(self._clock.now, node, state.revision, None, epoch))
+            return
+        for change in changes:
+            self._stream.append(Watched(self._clock.now, node, change.revision, change, epoch))
+            self._known = change.revision
+
+    def replaced(self, node: NodeId) -> None:
+        """The tree of `node` was replaced by that of another history: it is read anew."""
+        if self._at is not None and self._at[0] == node:
+            self._known = None
+            self.changed(node)
