@@ -100,8 +100,8 @@ echo "installing the locked requirements ($want) into .venv" >&2
 for lock in $locks; do
     install "$lock"
 done
-site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-pwd >"$site/clusterd-source.pth"
+# Relative to site-packages: python reads the file in the encoding of the locale, which may not know this path's letters.
+(cd .venv/lib/python3.*/site-packages && echo ../../../.. >clusterd-source.pth)
 launcher clusterd clusterd.__main__ main
 launcher clusterctl clusterd.cli.main run
 bytecode

@@ -296,6 +296,8 @@ def main(argv: list[str] | None = None) -> int:
         console.print("interrupted, cleaning up")
         return 130
     finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a second Ctrl-C must not leave daemons behind
+            signal.signal(number, signal.SIG_IGN)
         if not (held and keep):
             actions.down(demo.name, keep=False)
     console.print(f"{'every step held' if held else 'not every step held'}, {time.monotonic() - began:.1f} s in all")
