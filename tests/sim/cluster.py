@@ -8,14 +8,15 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from tests.sim.build import Recipe
-from tests.sim.checkers import evs, linearizability, liveness, once, quorum, store, watches
+from tests.sim.checkers import evs, groups, linearizability, liveness, once, quorum, store, watches
 from tests.sim.clock import Clock
 from tests.sim.device import Arbiter
 from tests.sim.faults import Faults
+from tests.sim.groups import Processes
 from tests.sim.history import ACKED, REFUSED, Call, Durable, FinalStore, History, Violation
 from tests.sim.host import Host, World
 from tests.sim.network import Conditions, Network, PathKey
-from tests.sim.plan import Plan, draw
+from tests.sim.plan import Plan, aspect, draw
 from tests.sim.trace import Print, Trace
 from tests.sim.watchers import WATCHERS, Watcher
 from tests.sim.workload import Workload
@@ -32,6 +33,7 @@ TOTALS = (
     "tokens_lost",
     "refused_writes",
     "unknown_writes",
+    "group_messages",
 )
 
 
@@ -97,6 +99,8 @@ class Cluster:
         self.hosts: dict[NodeId, Host] = {}
         workload = Workload(plan, self.clock, random, self.hosts, self.history, self._call_ended)
         self.workload = workload
+        self.processes = Processes(self.clock, aspect(plan.seed, "groups"), self.hosts)
+        self._group_messages = 0
         self._trace = trace
         self._undecided = self._watched = 0
         self._random = random
@@ -114,6 +118,7 @@ class Cluster:
             workload,
             self._acked,
             self._look_at_leases,
+            self.processes,
         )
         for node in plan.nodes:
             self.hosts[node] = Host(node, world)
@@ -148,6 +153,7 @@ class Cluster:
         for host in self.hosts.values():
             clock.at(self._random.uniform(0.0, 0.3), host.start)
         self.workload.start(0.5)
+        self.processes.start(0.7)
         for watcher in self._watchers:
             watcher.start()
         self._faults.schedule(plan.faults)
@@ -158,6 +164,7 @@ class Cluster:
         slowness = plan.settings.slowness
         clock.run(plan.faults_end + 1.0)
         self.workload.stop()
+        self.processes.stop()
         clock.run(plan.faults_end + liveness.RING_WITHIN * slowness)
         conditions = self._conditions_of_nodes()
         liveness.check_ring(clock.now, plan.nodes, conditions)
@@ -203,6 +210,7 @@ class Cluster:
 
     def _check(self) -> None:
         evs.check(self.history)
+        self._group_messages = groups.check(self.processes.lives)
         quorum.check(self.history)
         store.check(self.history)
         store.check_epochs_form_one_line(self.history)
@@ -269,5 +277,6 @@ class Cluster:
             datagrams=self.network.counts.sent,
             undecided=self._undecided,
             watched=self._watched,
+            group_messages=self._group_messages,
         )
         return sums

@@ -20,6 +20,7 @@ from tests.sim.build import QUORUM_FILE, Recipe
 from tests.sim.checkers.quorum import Answer
 from tests.sim.clock import Clock
 from tests.sim.device import Arbiter, Client
+from tests.sim.groups import Processes
 from tests.sim.history import Applied, Call, Configured, Heard, History, Process, StoreSample, Told
 from tests.sim.network import Address, Network, address_of
 from tests.sim.storage import Storage, operation_id
@@ -51,6 +52,7 @@ class World:
     workload: Workload
     acked: Callable[[Host, Call], None]
     verdict_changed: Callable[[], None]
+    processes: Processes
     watchers: list[Watcher] = field(default_factory=list)
 
 
@@ -167,6 +169,7 @@ class Host:
         self.process.ended = now
         self.process.ring.events.append(evs.Crash())
         self.process.left = how == "left"
+        self._world.processes.ended(self.me)
         self._world.trace.line(now, self.me, f"process {self.process_number} ends: {how}")
         self.node = self.configured = None
         if self._device is not None:
@@ -222,6 +225,10 @@ class Host:
         """ICMP port unreachable for something this machine sent."""
         self._do(lambda node: node.refused(link, address_of(target, link), "connection refused", True, self.now()))
 
+    def do(self, action: Callable[[Node], None]) -> None:
+        """A local caller asks something of the process."""
+        self._do(action)
+
     def _do(self, action: Callable[[Node], None]) -> None:
         """An input for the process; one that is paused gets it when it runs again."""
         if self.node is None:
@@ -234,7 +241,7 @@ class Host:
         self._after()
 
     def _disk_answered(self, receipt: int, error: str | None) -> None:
-        self._do(lambda node: node.disk_answered(receipt, error, self.now()))
+        self._do(lambda node: node.disk_answered([(receipt, error)], self.now()))
 
     def _file_written(self, file: Persist) -> None:
         if file.receipt:
@@ -293,6 +300,7 @@ class Host:
     def _on_event(self, event: object) -> None:
         assert self.process is not None
         now = self._world.clock.now
+        self._world.processes.heard(self.me, event)
         match event:
             case AppendLog() | Adopt() | TruncateTail() | Checkpoint() | MarkCommit():
                 self.storage.request(event)
