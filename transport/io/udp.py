@@ -270,8 +270,8 @@ class UdpSockets:
                 entry = self._by_fd.get(fd)
                 if entry is None or entry.sock is None or entry.out is None:
                     continue  # closed by a callback of this very round
-                if what & select.EPOLLERR:
-                    self._troubles(entry.sock, entry.link)
+                if what & select.EPOLLERR and not self._troubles(entry, entry.sock):
+                    continue
                 if what & select.EPOLLOUT:
                     entry.out.writable()
                     self._watch(entry)
@@ -283,10 +283,14 @@ class UdpSockets:
             self.stats.datagrams += len(batch)
             self._on_datagrams(batch)
 
-    def _troubles(self, sock: socket.socket, link: LinkId) -> None:
-        for trouble in read_errors(sock, link):
+    def _troubles(self, entry: _Link, sock: socket.socket) -> bool:
+        """Tell what the error queue holds. False: whoever was told closed this socket."""
+        for trouble in read_errors(sock, entry.link):
             self._on_error(trouble)
+        if entry.sock is not sock:
+            return False
         sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # clears what is not on the queue: no endless wake-ups
+        return True
 
     def _drain(self, entry: _Link, sock: socket.socket, batch: list[Datagram], budget: list[int]) -> None:
         link, view, cuts = entry.link, self._view, self._cuts_in

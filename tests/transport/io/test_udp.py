@@ -153,6 +153,20 @@ def test_refused_is_told_with_the_peers_address_again_and_again(world: World, ip
     assert {(t.kind, t.address, t.sure) for t in a.troubles} == {("refused", nobody, False)}
 
 
+def test_who_is_told_of_trouble_may_close_that_very_socket(world: World) -> None:
+    """A refusal may be what ends a ring, and with it brings a configuration that moves the link into force."""
+    failures: list[object] = []
+    world.loop.set_exception_handler(lambda loop, context: failures.append(context))
+    a = world.end("127.99.0.1")
+    a.sockets._on_error = lambda trouble: (a.troubles.append(trouble), a.sockets.reconfigure({}))[0]
+    nobody = ("127.99.0.9", free_port("127.99.0.9"))
+    for _ in range(3):
+        a.sockets.send_urgent(0, nobody, b"anybody there?")
+    world.until(lambda: bool(a.troubles))
+    world.rest()
+    assert failures == [] and a.sockets.facts() == []
+
+
 def test_a_refusal_does_not_cost_another_peer_its_datagram(world: World) -> None:
     """The kernel reports an old refusal at the next send, whomever it goes to: that send is repeated."""
     a, b = world.end("127.99.0.1"), world.end("127.99.0.2")
