@@ -31,7 +31,7 @@ class _Refuse(Exception):  # noqa: N818  never leaves this file
 class Judge:
     """Applies operations to one tree and its staging."""
 
-    __slots__ = ("_changes", "_index", "_kinds", "_staging", "_tree", "limits")
+    __slots__ = ("_changes", "_index", "_staging", "_tree", "limits")
 
     def __init__(self, tree: Tree, staging: Staging, limits: Limits) -> None:
         self._tree = tree
@@ -39,25 +39,13 @@ class Judge:
         self.limits = limits
         self._index = 0
         self._changes: list[Change] = []
-        self._kinds: dict[Kind, Callable[[Operation], Result]] = {
-            Kind.PUT: self._put,
-            Kind.WRITE: self._write,
-            Kind.MKDIR: self._mkdir,
-            Kind.RENAME: self._rename,
-            Kind.DELETE: self._delete,
-            Kind.SET_TIME: self._set_time,
-            Kind.STAGE: self._stage,
-            Kind.PUT_STAGED: self._put_staged,
-            Kind.DROP_STAGED: self._drop_staged,
-            Kind.SET_LIMITS: self._set_limits,
-        }
 
     def judge(self, operation: Operation, index: int) -> tuple[Result, tuple[Change, ...]]:
         """What became of it at this place of the log, and the changes it made."""
         self._index = index
         self._changes = []
         try:
-            result = self._kinds[operation.kind](operation)
+            result = _KINDS[operation.kind](self, operation)
         except _Refuse as no:
             assert not self._changes
             return Result(no.code, index, 0, no.detail), ()
@@ -260,3 +248,18 @@ class Judge:
         revision = self._tree.revision
         self._changes.append(Change(revision, op, path, to, operation.writer, operation.time))
         return Result(Code.OK, self._index, revision)
+
+
+# Of the class: a table of bound methods would tie a tree to itself, and only the garbage collector could free it.
+_KINDS: dict[Kind, Callable[[Judge, Operation], Result]] = {
+    Kind.PUT: Judge._put,
+    Kind.WRITE: Judge._write,
+    Kind.MKDIR: Judge._mkdir,
+    Kind.RENAME: Judge._rename,
+    Kind.DELETE: Judge._delete,
+    Kind.SET_TIME: Judge._set_time,
+    Kind.STAGE: Judge._stage,
+    Kind.PUT_STAGED: Judge._put_staged,
+    Kind.DROP_STAGED: Judge._drop_staged,
+    Kind.SET_LIMITS: Judge._set_limits,
+}

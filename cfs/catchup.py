@@ -2,18 +2,21 @@
 
 Source: DESIGN 7; docs/protocol-store.md, "Transfer". A member that is not whole says NEED; the server (the leader, or
 when that fell behind the lowest ready member) answers with START and a stream of CHUNKs, one member at a time. What is
-logged after START was delivered the member keeps, and appends behind what came.
+logged after START was delivered the member keeps, and appends behind what came. What takes long (looking through a
+tree, building one, appending many records) is done in turns (cfs/turns.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from cfs import wire
+from cfs import turns, wire
 from cfs.primary import Primary
+from cfs.receiving import Kept, Received, Receiver
 from cfs.records import EpochKind, EpochRecord, Lineage, RecordKind
 from cfs.store import LocalStore
-from cfs.transfer import Kept, Receiver, Sender, awaits_have, differing
+from cfs.transfer import Sender, differing
+from cfs.turns import Turns
 from transport.core import Log as Logger
 from transport.errors import WireError
 from transport.ids import NO_RING, NodeId
@@ -24,6 +27,7 @@ MAX_ASKS = 16  # transfers asked for in one configuration before this node gives
 class CatchUp:
     """whole: the log is the leader's up to this place of the total order.
 
+    complete: it is so but for what was kept, which is to be appended.
     kept: while not whole, records logged since START; None before.  asks: how often this node asked on this ring.
     """
 
@@ -32,6 +36,7 @@ class CatchUp:
     ) -> None:
         self.me = me
         self.whole = False
+        self.complete = False
         self.asks = 0
         self.kept: Kept | None = None
         self._primary = primary
@@ -43,6 +48,8 @@ class CatchUp:
         self._receiver: Receiver | None = None
         self._sender: Sender | None = None
         self._starting = False
+        self._work: Turns[None] | None = None  # what is under way in turns
+        self._now = 0.0
 
     @property
     def received(self) -> int | None:
@@ -85,22 +92,66 @@ class CatchUp:
 
     def fail(self) -> None:
         """Nothing came of it: ask again."""
-        self._receiver, self.kept, self._need, self._asked = None, None, None, False
+        self._receiver, self.kept, self._need, self._work = None, None, None, None
+        self._asked = self.complete = False
 
-    def finished(self) -> list[tuple[RecordKind, bytes]]:
-        """This node is whole but for these records."""
-        kept = self.kept.records if self.kept else []
-        self.whole = True
-        self._receiver, self.kept, self._need = None, None, None
+    def take_kept(self) -> list[tuple[RecordKind, bytes]]:
+        """A turn's worth of what was kept, to be appended; with the last of it this node is whole."""
+        kept = self.kept.take(turns.ENTRIES) if self.kept is not None else []
+        if self.kept is None or not self.kept.records:
+            self.whole = True
+            self.complete = False
+            self._receiver, self.kept, self._need = None, None, None
         return kept
 
     def fell_behind(self) -> None:
         self.whole, self._asked = False, False
 
+    # --- turns ---------------------------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Is there something to do in turns?"""
+        return self._work is not None or self.complete or (self._sender is not None and self._sender.paused)
+
+    def turn(self, now: float) -> None:
+        """A piece of what is under way."""
+        self._now = now
+        if self._sender is not None:
+            self._sender.resume()
+        if self._work is not None:
+            next(self._work, None)
+
+    def _tell(self, receiver: Receiver) -> Turns[None]:
+        have = yield from receiver.have()
+        self._work = None
+        self._send(have)
+
+    def _take(self, sender: NodeId, received: Received, fork: int) -> Turns[None]:
+        try:
+            if received.image is None:
+                yield from self._store.catching_up(fork, received)
+                self.complete = True
+            else:
+                adopt = yield from self._store.replacing(received, fork)
+                adopt(self._now)
+            self._work = None
+        except (WireError, ValueError) as error:
+            self._useless(sender, error)
+
+    def _useless(self, sender: NodeId, error: Exception) -> None:
+        self._say.error(f"store: transfer from node {sender} of no use: {error}")
+        self._store.take_all = True
+        self.fail()
+
+    def _begin(self, work: Turns[None], now: float) -> None:
+        self._work = work
+        self.turn(now)  # most are over with the first
+
     def on_chunk(self, sender: NodeId, chunk: wire.Chunk, now: float) -> bool:
         """True when the log is complete now but for what was kept."""
         primary, receiver = self._primary, self._receiver
-        if chunk.number != primary.transfer:
+        if chunk.number != primary.transfer or sender != primary.source:
             return False
         if self._sender is not None and sender == self.me:
             self._sender.delivered()
@@ -108,22 +159,16 @@ class CatchUp:
                 self._sender = None
         if chunk.last and primary.target is not None:
             primary.needs.pop(primary.target, None)
-        if receiver is None or receiver.start.number != chunk.number:
+        if receiver is None or receiver.start.number != chunk.number or self._work is not None or self.complete:
             return False
         try:
             received = receiver.feed(chunk)
-            if received is None:
-                return False
-            if received.image is not None:
-                self._store.replace(received, receiver.start.after, now)
-                return False
-            self._store.catch_up(receiver.start.after, received)
-        except (WireError, ValueError) as error:
-            self._say.error(f"store: transfer from node {sender} of no use: {error}")
-            self._store.take_all = True
-            self.fail()
+        except WireError as error:
+            self._useless(sender, error)
             return False
-        return True
+        if received is not None:
+            self._begin(self._take(sender, received, receiver.start.after), now)
+        return self.complete
 
     # --- sending -------------------------------------------------------------------------------------------------
 
@@ -162,21 +207,24 @@ class CatchUp:
         buckets = None if by_log else differing(self._store.state, need)
         return wire.Start(primary.attempt, primary.transfer + 1, target, fork or 0, buckets)
 
-    def on_start(self, sender: NodeId, start: wire.Start) -> None:
+    def on_start(self, sender: NodeId, start: wire.Start, now: float) -> None:
         primary, store = self._primary, self._store
         mine = sender == self.me and self._starting
         if sender == self.me:
             self._starting = False
         need = primary.needs.get(start.target)
-        if start.attempt != primary.attempt or start.number <= primary.transfer or need is None:
+        if start.attempt != primary.attempt or start.number != primary.transfer + 1 or need is None:
             return
-        primary.transfer, primary.target = start.number, start.target
+        primary.transfer, primary.target, primary.source = start.number, start.target, sender
         self._sender = Sender(start, need, store.state, store.log, store.committed) if mine else None
-        if start.target == self.me and self._need is not None and not self.whole:
-            self._receiver, self.kept = Receiver(start, self._need, store.state), Kept()
-            if start.differing is not None and awaits_have(self._need):
-                self._send(self._receiver.have())
+        if start.target == self.me and self._need is not None and not self.whole and not self.complete:
+            base = store.log.position(start.after)
+            self._receiver, self.kept = Receiver(start, self._need, store.state, base), Kept()
+            self._work = None
+            if self._receiver.awaited:
+                self._begin(self._tell(self._receiver), now)
 
     def on_have(self, sender: NodeId, message: wire.Have) -> None:
-        if self._sender is not None and self._sender.start.number == message.number:
+        start = self._sender.start if self._sender is not None else None
+        if self._sender is not None and start is not None and (start.number, start.target) == (message.number, sender):
             self._sender.have(message)

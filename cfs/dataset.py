@@ -6,6 +6,7 @@ longer configured, or was let go (last_man_standing, allow_downscale) and is abs
 
 from __future__ import annotations
 
+from cfs.log import Log
 from cfs.primary import Primary
 from cfs.records import DataSet
 from transport.ids import NodeId
@@ -38,3 +39,38 @@ def _candidates(
         elif nodes[node] != votes[node]:
             found.append({**votes, node: nodes[node]})
     return found
+
+
+class DataSetKeeper:
+    """What this node has proposed as the next data set, so that the lowest ready member proposes each once.
+
+    nodes: the configured ones and their votes.  lowered: see `next_change`.
+    """
+
+    def __init__(self, me: NodeId) -> None:
+        self.me = me
+        self.nodes: dict[NodeId, int] = {}
+        self.lowered: frozenset[NodeId] | None = None
+        self._look = True
+        self._proposed = 0  # version
+
+    def anew(self) -> None:
+        """A new choice was made: nothing proposed before counts."""
+        self._look, self._proposed = True, 0
+
+    def look(self) -> None:
+        """Something changed that may change the data set."""
+        self._look = True
+
+    def due(self, primary: Primary, log: Log, committed: int) -> DataSet | None:
+        """What to propose now, if anything; this node is whole."""
+        if not self._look or not primary.opened or primary.narrow or min(primary.ready, default=0) != self.me:
+            return None
+        force, pending = log.data_sets(committed)
+        if pending is not None or primary.latest_set.version != force.version or self._proposed > force.version:
+            return None
+        change = next_change(force, self.nodes, self.lowered, primary)
+        self._look = change is not None  # look again until it is in force
+        if change is not None:
+            self._proposed = change.version
+        return change

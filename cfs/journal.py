@@ -177,6 +177,10 @@ class Journal:
         due = self.stall_time()
         return due is not None and now >= due
 
+    def bad(self, now: float) -> bool:
+        """Does the disk not work, or not answer?"""
+        return bool(self.failed) or self.stalled(now)
+
     def adopting_since(self) -> float | None:
         """When the store began to be replaced, while it is."""
         for one in self._waiting.values():

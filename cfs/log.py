@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from cfs import turns
 from cfs.records import (
     START,
     DataSet,
@@ -21,6 +22,7 @@ from cfs.records import (
     LogRecord,
     RecordKind,
 )
+from cfs.turns import Turns, finish
 from transport.errors import WireError
 from transport.ids import NO_RING, NodeId, RingId
 
@@ -89,10 +91,16 @@ class Log:
         self.size += len(record.body)
         self.end = record.position
 
-    def extend(self, records: Iterable[LogRecord]) -> None:
+    def extending(self, records: Iterable[LogRecord]) -> Turns[None]:
         """Append all; raises WireError at the first that does not fit."""
-        for record in records:
+        for count, record in enumerate(records, 1):
             self.append(record)
+            if not count % turns.ENTRIES:
+                yield
+
+    def extend(self, records: Iterable[LogRecord]) -> None:
+        """The same, at once."""
+        finish(self.extending(records))
 
     def truncate(self, after_index: int) -> list[LogRecord]:
         """Drop what lies after `after_index` (>= base.index); returns it."""

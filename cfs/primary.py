@@ -38,7 +38,8 @@ class Primary:
     """The configuration `ring` with these members.
 
     attempt: number of the choice, +1 each time one is made.  claims: member -> highest log index it says is on disk.
-    needs: who asked for a transfer and has not got it, in order of asking.  transfer, target: of the last START.
+    needs: who asked for a transfer and has not got it, in order of asking.
+    transfer, source, target: number, sender and receiver of the last START.
     latest_set: the newest data set in the log.
     """
 
@@ -56,6 +57,7 @@ class Primary:
         self.claims: dict[NodeId, int] = {}
         self.needs: dict[NodeId, Need] = {}
         self.transfer = 0
+        self.source: NodeId | None = None
         self.target: NodeId | None = None
         self._failed: set[NodeId] = set()
 

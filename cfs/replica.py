@@ -2,19 +2,20 @@
 
 Source: DESIGN 4 (S1-S6) and 7; docs/protocol-store.md has the messages, the rules and why they are safe. The parts:
 cfs/primary.py what all members share, cfs/store.py what this node holds, cfs/catchup.py how it gets what it lacks,
-cfs/proposals.py who waits for an answer. Inputs come in ring order; `_settle` after each of them draws every conclusion
-that became possible.
+cfs/readiness.py what it says of itself, cfs/proposals.py who waits for an answer. Inputs come in ring order; `_settle`
+after each of them draws every conclusion that became possible; what takes long goes on in turns (`handle_timeout`).
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from math import inf
 
 from cfs import wire
 from cfs.catchup import CatchUp
 from cfs.condition import Condition
-from cfs.dataset import next_change
+from cfs.dataset import DataSetKeeper
 from cfs.disk import StoreImage
 from cfs.epochs import names
 from cfs.journal import STALLED
@@ -22,6 +23,7 @@ from cfs.log import NO_MARK, Log, Mark
 from cfs.messages import Applied, Operation
 from cfs.primary import Primary
 from cfs.proposals import Barriers, Pending, Proposals
+from cfs.readiness import Readiness
 from cfs.records import LogRecord, RecordKind
 from cfs.state import State
 from cfs.status import (
@@ -38,15 +40,13 @@ from cfs.status import (
     StoreStatus,
 )
 from cfs.store import LocalStore
+from cfs.turns import PAUSE
 from cfs.wire import Health
 from transport.core import Entropy, earliest
 from transport.core import Log as Logger
 from transport.errors import Refused, WireError
 from transport.events import ConfigurationChange
 from transport.ids import NO_RING, NodeId
-
-MAX_UNWRITTEN = 100_000  # records a node with a failed disk keeps up with; beyond, it falls behind
-MAX_UNWRITTEN_BYTES = 64 << 20  # of their bodies
 
 
 class Replica:
@@ -62,8 +62,8 @@ class Replica:
         self._say = log
         self._now = now
         self._events: deque[Event] = deque()
-        self._nodes: dict[NodeId, int] = {}
-        self._lowered: frozenset[NodeId] | None = None
+        self._turned = now  # when the last turn of what takes long was
+        self._data_set = DataSetKeeper(me)
         self._seen: dict[NodeId, Mark] = {}  # claims of others, the highest
         self._proposals = Proposals(settings)
         self._barriers = Barriers(settings.deadline)
@@ -85,11 +85,11 @@ class Replica:
 
     def _attempt_begins(self) -> None:
         self._catchup = CatchUp(self.me, self._primary, self._store, self._send, self._say)
-        self._ready_at = 0  # the log index from which on this node's disk may count
-        self._announced = False  # READY was said, and not LOST since
+        self._readiness = Readiness(
+            self.me, self._primary, self._catchup, self._store, self.settings, self._send, self._say
+        )
         self._resend = False
-        self._look = True  # the data set may be changed towards the nodelist
-        self._proposed_set = 0
+        self._data_set.anew()
 
     # --- inputs --------------------------------------------------------------------------------------------------
 
@@ -152,8 +152,8 @@ class Replica:
     def set_nodes(self, votes: dict[NodeId, int], now: float) -> None:
         """The configured nodes and their votes; the data set follows them, one change at a time."""
         self._now = now
-        changed, self._nodes = self._nodes != votes, dict(votes)
-        self._look = True
+        changed, self._data_set.nodes = self._data_set.nodes != votes, dict(votes)
+        self._data_set.look()
         if changed and not self._primary.opened:
             self._reported = False
         self._settle()
@@ -161,7 +161,8 @@ class Replica:
     def lower_data_set(self, members: frozenset[NodeId] | None, now: float) -> None:
         """last_man_standing or allow_downscale let absent nodes go: only these stay, until others return."""
         self._now = now
-        self._lowered, self._look = members, True
+        self._data_set.lowered = members
+        self._data_set.look()
         self._settle()
 
     def propose(self, operation: Operation, now: float) -> None:
@@ -181,9 +182,17 @@ class Replica:
         if pending is not None:
             self._send_proposal(pending)
 
-    def persisted(self, receipt: int, error: str | None, now: float) -> None:
-        """The disk's answer to a request, or with receipt 0 that it failed or works again."""
+    def persisted(self, answers: Sequence[tuple[int, str | None]], now: float) -> None:
+        """The disk's answers to requests by their receipts, or with receipt 0 that it failed or works again.
+
+        All that came at one moment: after a while of silence there may be thousands.
+        """
         self._now = now
+        for receipt, error in answers:
+            self._persisted(receipt, error)
+        self._settle()
+
+    def _persisted(self, receipt: int, error: str | None) -> None:
         journal = self._store.journal
         adopting = journal.adopting
         if error is not None and not journal.failed:
@@ -193,7 +202,6 @@ class Replica:
         journal.persisted(receipt, error)
         if adopting and not journal.adopting:
             self._adopted(error)
-        self._settle()
 
     def barrier(self, token: int, now: float) -> None:
         """A linearizable read begins: BarrierDone(token) or BarrierFailed(token) follows."""
@@ -211,9 +219,16 @@ class Replica:
         self._store.checkpoint(now)
 
     def next_timeout(self) -> float | None:
-        stall = self._store.journal.stall_time() if self._announced else None
+        stall = self._store.journal.stall_time() if self._readiness.announced else None
         report = self._report_time() if not self._reported and not self._closed else None
-        return earliest(self._proposals.next_deadline(), self._barriers.next_deadline(), stall, report)
+        turn = self._turned + PAUSE if self._busy else None
+        return earliest(self._proposals.next_deadline(), self._barriers.next_deadline(), stall, report, turn)
+
+    @property
+    def _busy(self) -> bool:
+        """Is there something to do in turns?"""
+        store = self._store
+        return store.behind or store.letting_go or (self._catchup.busy and not self._closed)
 
     def _report_time(self) -> float:
         """A store being replaced is waited for, but not for long: nobody gets a primary without this report."""
@@ -227,7 +242,23 @@ class Replica:
             self._events.append(Outcome(pending.operation, None, text))
         for token in self._barriers.expired(now):
             self._events.append(BarrierFailed(token, f"not confirmed within {self.settings.deadline:g} s"))
+        if now >= self._turned + PAUSE and self._busy:
+            self._turn()
         self._settle()
+
+    def _turn(self) -> None:
+        """A few milliseconds of one of the things that take long."""
+        self._turned, store = self._now, self._store
+        if store.letting_go:
+            store.let_go()
+        if store.behind:
+            store.apply()
+        elif self._closed:
+            return
+        elif self._catchup.complete:
+            self._append_kept()
+        else:
+            self._catchup.turn(self._now)
 
     def next_event(self) -> Event | None:
         """The next thing to send, write or tell; None: nothing now."""
@@ -300,15 +331,16 @@ class Replica:
 
     def _receive(self, sender: NodeId, message: wire.Message) -> None:
         primary = self._primary
-        self._look = self._look or isinstance(message, wire.Ready | wire.Lost)
         match message:
             case wire.Report():
                 if primary.report(sender, message):
                     self._chosen()
             case wire.Ready():
+                self._data_set.look()
                 if primary.say_ready(sender, message):
                     self._opened()
             case wire.Lost():
+                self._data_set.look()
                 primary.say_lost(sender)
             case wire.ProposeSet():
                 self._on_propose_set(message)
@@ -318,12 +350,12 @@ class Replica:
             case wire.Need():
                 self._catchup.on_need(sender, message)
             case wire.Start():
-                self._catchup.on_start(sender, message)
+                self._catchup.on_start(sender, message, self._now)
             case wire.Have():
                 self._catchup.on_have(sender, message)
             case wire.Chunk():
                 if self._catchup.on_chunk(sender, message, self._now):
-                    self._caught_up()
+                    self._append_kept()
 
     def _on_propose(self, sender: NodeId, body: bytes) -> None:
         if not self._primary.opened:
@@ -364,19 +396,22 @@ class Replica:
         if store.health is Health.GOOD and self.me not in choice.good:
             store.distrust(choice.base)
         if store.health is Health.GOOD and not choice.genesis and store.log.end == choice.base:
-            self._becomes_whole()
+            self._catchup.whole = True
+            self._is_whole()
         for node in choice.good & self._seen.keys():  # what good stores say outweighs what was seen of them before
             self._seen[node] = min(self._seen[node], primary.reports[node].standing.majority)
 
-    def _becomes_whole(self) -> None:
-        for kind, body in self._catchup.finished():
-            self._log(kind, body)
-        self._ready_at = self.log.end.index
-        self._resend = True
+    def _append_kept(self) -> None:
+        """The log is complete but for what was kept: a turn's worth of it; with the last of it, it is whole."""
+        for kind, body in self._catchup.take_kept():
+            self._store.append(LogRecord.after(self.log.end, self._primary.ring, kind, body))
+        if self._catchup.whole:
+            self._is_whole()
+            self._say.info(f"store: caught up at log index {self.log.end.index}")
 
-    def _caught_up(self) -> None:
-        self._becomes_whole()
-        self._say.info(f"store: caught up at log index {self.log.end.index}")
+    def _is_whole(self) -> None:
+        self._readiness.whole()
+        self._resend = True
 
     def _adopted(self, error: str | None) -> None:
         """The disk answered whether the store was replaced."""
@@ -390,7 +425,8 @@ class Replica:
                     self._proposals.take(pending.operation.id)
                     self._events.append(Outcome(pending.operation, result, repeated=True))
         if current and taken:
-            self._caught_up()
+            self._catchup.complete = True
+            self._append_kept()
         elif current:
             self._catchup.fail()
 
@@ -411,15 +447,16 @@ class Replica:
         if not self._closed:
             if not self._reported and self._now >= self._report_time():
                 self._reported = True
-                self._send(store.report(self._nodes, self._seen, self.me))
+                self._send(store.report(self._data_set.nodes, self._seen, self.me))
             self._catchup.ask(self._now)
-            self._tell_ready()
+            self._readiness.tell(self._quorate, self._now)
             self._claim()
             self._commit()
             self._catchup.serve(self._quorate)
             self._send_waiting()
             self._change_data_set()
-        store.apply()
+        if not store.behind:  # else in turns, however much comes in between
+            store.apply()
         for token in self._barriers.done(self.state.index):
             self._events.append(BarrierDone(token))
         store.checkpoint_if_due(self._now)
@@ -428,42 +465,8 @@ class Replica:
             self._told = summary
             self._events.append(StatusChanged())
 
-    def _disk_bad(self) -> bool:
-        journal = self._store.journal
-        return bool(journal.failed) or journal.stalled(self._now)
-
-    def _tell_ready(self) -> None:
-        """READY when quorate with the state on disk; LOST when that is no longer so."""
-        primary, journal, end = self._primary, self._store.journal, self.log.end
-        whole = self._catchup.whole
-        if whole and journal.failed and self._too_much_unwritten():
-            self._say.error("store: the disk does not work for too long, this node falls behind")
-            self._store.cut_unwritten()
-            self._catchup.fell_behind()
-            whole = False
-        if not whole or self._disk_bad():
-            if self._announced:
-                self._announced = False
-                self._send(wire.Lost())
-            return
-        if self._announced or not self._quorate or journal.on_disk < self._ready_at:
-            return
-        self._announced = True
-        self._send(wire.Ready(primary.attempt, end.index, end.chain))
-
-    def _too_much_unwritten(self) -> bool:
-        log, settings = self.log, self.settings
-        count = log.end.index - self._store.journal.on_disk
-        return count > MAX_UNWRITTEN or (count > 0 and log.size > settings.retain_bytes + MAX_UNWRITTEN_BYTES)
-
     def _claim(self) -> None:
-        """What this node's disk holds of the open epoch, told on the token."""
-        primary, on_disk = self._primary, self._store.journal.on_disk
-        value: int | None = None
-        usable = self._catchup.whole and primary.opened and not self._disk_bad()
-        if usable and on_disk >= max(self._ready_at, primary.first_index):
-            value = on_disk + 1
-            primary.claims[self.me] = on_disk
+        value = self._readiness.claim(self._now)
         if value != self._claimed:
             self._claimed = value
             self._events.append(Claim(value))
@@ -505,18 +508,8 @@ class Replica:
 
     def _change_data_set(self) -> None:
         """The lowest ready member brings the data set nearer to the nodelist, one node at a time."""
-        primary = self._primary
-        if not self._look or not primary.opened or primary.narrow or not self._catchup.whole:
-            return
-        if min(primary.ready, default=0) != self.me:
-            return
-        force, pending = self.log.data_sets(self.committed)
-        if pending is not None or primary.latest_set.version != force.version or self._proposed_set > force.version:
-            return
-        change = next_change(force, self._nodes, self._lowered, primary)
-        self._look = change is not None  # look again until it is in force
+        change = self._data_set.due(self._primary, self.log, self.committed) if self._catchup.whole else None
         if change is not None:
-            self._proposed_set = change.version
             self._send(wire.ProposeSet(change))
 
     def _give_up(self, reason: str) -> None:

@@ -57,3 +57,9 @@ class Staging:
         if staged is not None:
             self.size -= staged.size
             self.dirty[ident] = None
+
+
+def staged_from(data: bytes, touched: int) -> Staged:
+    """An upload of these bytes, in chunks as they are kept."""
+    chunks = tuple(data[start : start + INLINE_BYTES] for start in range(0, len(data), INLINE_BYTES))
+    return Staged(chunks, len(data), touched)

@@ -10,11 +10,9 @@ history kept for watchers. Every condition is judged here, in log order. True be
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from itertools import islice
 
 from cfs.apply import Judge
-from cfs.digest import bucket_of
 from cfs.entries import DIRECTORY, Entry, StateDelta, StateImage
 from cfs.errors import IsDirectory, NoSuchEntry, NotDirectory
 from cfs.history import History
@@ -31,11 +29,14 @@ HISTORY = 16_384  # changes kept for watchers
 class State:
     """index: the last log index applied. Reads are plain methods and never wait."""
 
-    def __init__(self, image: StateImage | None = None, history: int = HISTORY) -> None:
-        """From an image (None: the empty state). Raises ValueError if its entries do not make a tree."""
+    def __init__(self, image: StateImage | None = None, history: int = HISTORY, tree: Tree | None = None) -> None:
+        """From an image (None: the empty state). Raises ValueError if its entries do not make a tree.
+
+        tree: made of the image's entries before (`Tree.filled`), when there are too many to do it in one turn.
+        """
         image = image or StateImage()
         self.index = image.index
-        self._tree = Tree(image.revision, image.entries.values())
+        self._tree = Tree(image.revision, image.entries.values()) if tree is None else tree
         self._staging = Staging(image.staging)
         self._judge = Judge(self._tree, self._staging, image.limits)
         self._outcomes: dict[_Bytes, _Bytes] = dict(image.outcomes)
@@ -106,10 +107,9 @@ class State:
         """256 sums of 32 bytes: where they differ, the trees do (cfs/digest.py)."""
         return self._tree.digest.buckets()
 
-    def entries_in(self, buckets: Iterable[int]) -> list[Entry]:
-        """All entries of these buckets, sorted by path; one pass over the tree."""
-        wanted = frozenset(buckets)
-        return sorted((e for e in self._tree.entries.values() if bucket_of(e.path) in wanted), key=lambda e: e.path)
+    def parts(self) -> list[object]:
+        """See Tree.parts."""
+        return self._tree.parts()
 
     # --- reads ---------------------------------------------------------------------------------------------------
 

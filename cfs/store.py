@@ -8,20 +8,26 @@ Source: DESIGN 4 (S1, S2, S5, S6) and 7, "Visible here". True between any two ca
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
+from cfs import turns
 from cfs.disk import CHECKPOINT_BYTES, CHECKPOINT_RECORDS, Adopt, StoreHealth, StoreImage
 from cfs.journal import Journal
 from cfs.log import NO_MARK, Log, Mark
-from cfs.messages import Applied, Operation
+from cfs.messages import Applied, Kind, Operation
+from cfs.receiving import Received
 from cfs.records import START, Lineage, LogPosition, LogRecord, RecordKind
 from cfs.state import State
 from cfs.status import StoreSettings
-from cfs.transfer import Received
+from cfs.tree import Tree
+from cfs.turns import Turns
 from cfs.wire import Health, Report
 from transport.core import Log as Logger
 from transport.errors import WireError
 from transport.ids import NodeId
+
+BYTES_APPLIED = 8192  # of data cost as much to apply as one small operation
 
 Done = Callable[[Operation, Applied, int], None]  # an operation was applied at this log index
 
@@ -30,6 +36,7 @@ class LocalStore:
     """committed: the highest log index known committed.  trouble: why `health` is LOST, one sentence.
 
     take_all: nothing here can serve as the base of a transfer.
+    behind: there is more to apply than fits into a turn: `apply` goes on in the next, and only there.
     """
 
     def __init__(self, image: StoreImage, settings: StoreSettings, say: Logger, done: Done) -> None:
@@ -40,6 +47,8 @@ class LocalStore:
         self._adopting: tuple[State, Log, int] | None = None
         self._checkpointed = image.position.index
         self._checkpoint_bytes = 0
+        self._gone: list[object] = []  # what an earlier store was made of: let go of a little in each turn
+        self.behind = False
         self.health = Health.FRESH if image.fresh else Health.LOST
         if image.health is StoreHealth.OK:
             self.health = Health.GOOD
@@ -55,7 +64,7 @@ class LocalStore:
         self.journal = Journal(self.log.end.index, self.committed, settings.durable)
         self._unresolved = self.log.end.index if self.log.end.index > self.committed else 0
         if not self.take_all:
-            self.apply()
+            self.apply(sys.maxsize)
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -128,23 +137,35 @@ class LocalStore:
         self.committed = index
         self.journal.mark(index)
 
-    def apply(self) -> None:
-        """Make visible what is committed and on this node's disk."""
+    def apply(self, most: int | None = None) -> None:
+        """Make visible what is committed and on this node's disk, as far as one turn goes.
+
+        most: what may be done in it, in small operations; None: as much as fits into a turn.
+        """
         upto = min(self.committed, self.journal.on_disk)
-        if self.state.index < upto:
-            for record in self.log.slice(self.state.index, upto):
-                self._apply_one(record)
+        start = self.state.index
+        if start < upto:
+            most, done = turns.APPLIED if most is None else most, 0.0
+            for record in self.log.slice(start, min(upto, start + most)):
+                done += self._apply_one(record)
+                if done >= most:
+                    break
             self._trim()
+        self.behind = self.state.index < upto
         if self._unresolved and self.state.index >= self._unresolved:
             self._unresolved = 0
 
-    def _apply_one(self, record: LogRecord) -> None:
+    def _apply_one(self, record: LogRecord) -> float:
+        """What it cost, in small operations."""
         self._checkpoint_bytes += len(record.body)
         if record.kind is not RecordKind.OPERATION:
             self.state.advance(record.index)
-            return
+            return 1
         operation = self._operations.pop(record.index, None) or Operation.decode(record.body)
-        self._done(operation, self.state.apply(operation, record.index), record.index)
+        applied = self.state.apply(operation, record.index)
+        self._done(operation, applied, record.index)
+        removed = applied.result.detail if operation.kind is Kind.DELETE and applied.result.ok else 0
+        return 1 + len(record.body) / BYTES_APPLIED + removed / 4
 
     def _trim(self) -> None:
         log, settings = self.log, self._settings
@@ -154,7 +175,7 @@ class LocalStore:
 
     def cut_unwritten(self) -> None:
         """Forget what a disk that fails for too long has not written: the node will catch up anew."""
-        self._drop(max(self.journal.on_disk, self.state.index))
+        self._gone += self._drop(max(self.journal.on_disk, self.state.index))
 
     def _drop(self, after: int) -> list[LogRecord]:
         self._operations = {index: one for index, one in self._operations.items() if index <= after}
@@ -167,7 +188,7 @@ class LocalStore:
         """Is the whole store being replaced on disk?"""
         return self._adopting is not None
 
-    def catch_up(self, fork: int, received: Received) -> None:
+    def catching_up(self, fork: int, received: Received) -> Turns[None]:
         """The log is equal up to `fork`: drop what others do not have, append what they have.
 
         Raises WireError, and changes nothing, when it does not fit.
@@ -175,11 +196,7 @@ class LocalStore:
         here = self.log.position(fork)
         if here is None or fork < max(self.state.index, self.committed):
             raise WireError(f"log index {fork} is already committed here, or not kept")
-        for record in received.records:
-            if not record.follows(here):
-                raise WireError(f"log record {record.index} does not follow")
-            here = record.position
-        if here != received.end:
+        if not received.records and received.end != here:
             raise WireError("the records end elsewhere than the sender's log")
         dropped = self._drop(fork)
         if dropped:
@@ -187,22 +204,28 @@ class LocalStore:
             aside = any(record.kind is RecordKind.OPERATION for record in dropped)
             reason = f"not in the history the other nodes went on with, from log index {fork + 1}"
             self.journal.truncate(fork, aside, reason)
-        self.log.extend(received.records)
+            self._gone += dropped
+        yield from self.log.extending(received.records)
         if self.health is not Health.GOOD:
             self.health, self.trouble, self._unresolved = Health.GOOD, "", self.log.end.index
 
-    def replace(self, received: Received, fork: int, now: float) -> None:
-        """Take over a whole state; raises WireError or ValueError when it is none. `adopted` says when it is done."""
-        assert received.image is not None
-        state = State(received.image)
+    def replacing(self, received: Received, fork: int) -> Turns[Callable[[float], None]]:
+        """Take over a whole state. Returns what asks the disk for it, at a time; `adopted` says when it is done.
+
+        Raises WireError or ValueError when it is none.
+        """
+        image = received.image
+        assert image is not None
+        tree = yield from Tree.filled(image.revision, image.entries.values())
+        state = State(image, tree=tree)
         if state.digest() != received.digest:
             raise WireError("the tree received has another digest than the sender's")
         log = Log(received.position, received.lineage)
-        log.extend(received.records)
+        yield from log.extending(received.records)
         if log.end != received.end or received.committed > log.end.index:
             raise WireError("the log received ends elsewhere than the sender's")
         aside = self.health is not Health.FRESH and self.log.end.index > fork
-        self._adopt(state, log, received.committed, aside, now)
+        return lambda now: self._adopt(state, log, received.committed, aside, now)
 
     def begin(self, lineage: Lineage, now: float) -> None:
         """The first store of a cluster: the empty tree."""
@@ -224,6 +247,7 @@ class LocalStore:
         self._adopting = None
         if error is not None:
             return False
+        self._gone += [*self.state.parts(), *self.log.slice(self.log.base.index, self.log.end.index)]
         self.state, self.log, self.committed = state, log, committed
         self.health, self.trouble, self.take_all = Health.GOOD, "", False
         self._operations.clear()
@@ -231,6 +255,15 @@ class LocalStore:
         self._unresolved = log.end.index
         self._checkpointed, self._checkpoint_bytes = state.index, 0
         return True
+
+    @property
+    def letting_go(self) -> bool:
+        """Is something left of a store that was replaced?"""
+        return bool(self._gone)
+
+    def let_go(self) -> None:
+        """Free a turn's worth of it: all at once would take as long as to build it."""
+        del self._gone[-turns.LOOKS :]
 
     # --- checkpoints ---------------------------------------------------------------------------------------------
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
 
+from cfs import turns
 from cfs.digest import TreeDigest
 from cfs.entries import Entry
-from cfs.paths import parent
+from cfs.turns import Turns, finish
 
 
 class Tree:
@@ -23,7 +24,7 @@ class Tree:
     __slots__ = ("_children", "_ordered", "digest", "dirty", "entries", "revision", "size")
 
     def __init__(self, revision: int = 0, entries: Iterable[Entry] = ()) -> None:
-        """Raises ValueError if an entry has no directory to lie in, or a revision above the tree's."""
+        """Raises ValueError as `filled`."""
         self.revision = revision
         self.entries: dict[str, Entry] = {}
         self.size = 0
@@ -31,13 +32,44 @@ class Tree:
         self.dirty: dict[str, Entry | None] = {}
         self._children: dict[str, set[str]] = {"": set()}
         self._ordered: dict[str, list[str]] = {}  # names, and for a directory also `name/`: where what it holds sorts
-        for entry in sorted(entries, key=lambda entry: entry.path.count("/")):
-            if parent(entry.path) not in self._children or entry.path in self.entries or not entry.path:
-                raise ValueError(f"{entry.path}: its directory is missing, or it is there twice")
-            if not 0 < entry.created <= entry.revision <= revision:
-                raise ValueError(f"{entry.path}: revision {entry.revision} in a tree at {revision}")
-            self.put(entry)
-        self.dirty = {}
+        finish(self._fill(entries))
+
+    @classmethod
+    def filled(cls, revision: int, entries: Iterable[Entry]) -> Turns[Tree]:
+        """A tree of these entries, in any order; they must not change before it is done.
+
+        Raises ValueError if an entry has no directory to lie in, is there twice, or has a revision above the tree's.
+        """
+        made = cls(revision)
+        yield from made._fill(entries)
+        return made
+
+    def _fill(self, entries: Iterable[Entry]) -> Turns[None]:
+        mine, children = self.entries, self._children
+        for count, entry in enumerate(entries, 1):
+            path = entry.path
+            if path in mine or not path:
+                raise ValueError(f"{path or 'the root'}: is there twice")
+            if not 0 < entry.created <= entry.revision <= self.revision:
+                raise ValueError(f"{path}: revision {entry.revision} in a tree at {self.revision}")
+            mine[path] = entry
+            above, _, name = path.rpartition("/")
+            children.setdefault(above, set()).add(name)
+            if entry.is_directory:
+                children.setdefault(path, set())
+            self.size += len(entry.data)
+            self.digest.add(entry)
+            if not count % turns.ENTRIES:
+                yield
+        for count, path in enumerate(children):
+            if path and (path not in mine or not mine[path].is_directory):
+                raise ValueError(f"{path}: holds entries, and is no directory of the tree")
+            if not count % turns.LOOKS:
+                yield
+
+    def parts(self) -> list[object]:
+        """All it is made of: who lets go of a tree keeps these, and lets go of them a few at a time."""
+        return [*self.entries.values(), *self._children.values()]
 
     def __len__(self) -> int:
         """Entries, without the root."""
@@ -139,9 +171,18 @@ class Tree:
 
     def remove_all(self, path: str) -> int:
         """Take out an entry with everything below it; returns how many."""
-        gone = [path]
-        if path in self._children:
-            gone += self.below(path)
-        for found in sorted(gone, reverse=True):  # what lies below sorts after its directory
-            self.remove(found)
-        return len(gone)
+        below = list(self.below(path)) if path in self._children else []
+        entries, children, ordered, dirty = self.entries, self._children, self._ordered, self.dirty
+        for found in below:
+            entry = entries.pop(found)
+            self.size -= len(entry.data)
+            self.digest.remove(entry)
+            dirty[found] = None
+            if entry.is_directory:
+                del children[found]
+                ordered.pop(found, None)
+        if below:
+            children[path] = set()
+            ordered.pop(path, None)
+        self.remove(path)
+        return len(below) + 1

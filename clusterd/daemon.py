@@ -241,10 +241,8 @@ class Daemon:
         self._store.submit(request)
 
     def _on_disk(self, answers: list[tuple[int, str | None]]) -> None:
-        if self._driver.closed:
-            return
-        for receipt, error in answers:
-            self._driver.call(self.node.disk_answered, receipt, error)
+        if not self._driver.closed:
+            self._driver.call(self.node.disk_answered, answers)
 
     def _on_config(self, event: ConfigApplied) -> None:
         self._writer.write(self._options.config, event.config.text, mode=0o640)

@@ -133,10 +133,10 @@ class Node:
         self.endpoint.persisted(receipt, now)
         self._pump(now)
 
-    def disk_answered(self, receipt: int, error: str | None, now: float) -> None:
-        """A disk request of the store is done, or failed with a sentence."""
+    def disk_answered(self, answers: Sequence[tuple[int, str | None]], now: float) -> None:
+        """Disk requests of the store are done, or failed with a sentence; see Replica.persisted."""
         self._check_lease(now)
-        self.replica.persisted(receipt, error, now)
+        self.replica.persisted(answers, now)
         self._pump(now)
 
     def propose(self, operation: Operation, now: float) -> None:

@@ -25,7 +25,7 @@ from cfs.io import files
 from cfs.limits import OUTCOMES, Limits
 from cfs.messages import ID_BYTES, RESULT_BYTES
 from cfs.records import Lineage, LogPosition
-from cfs.snapshot import staged_from
+from cfs.staging import staged_from
 from transport.codec import Reader, Writer
 from transport.errors import ClusterError
 

@@ -459,8 +459,8 @@ class Cluster:
             return
         if node.timer == when:
             node.timer = None
-        for receipt, error in node.disk.poll(self.now):
-            self._call(node, lambda r, receipt=receipt, error=error: r.persisted(receipt, error, self.now))
+        if answers := node.disk.poll(self.now):
+            self._call(node, lambda r: r.persisted(answers, self.now))
         timeout = node.replica.next_timeout()
         if timeout is not None and self.now >= timeout:
             node.replica.handle_timeout(self.now)

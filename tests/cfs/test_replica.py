@@ -455,7 +455,7 @@ def test_hanging_disk_counts_as_failed():
 
 def test_falling_behind_in_the_very_first_epoch_does_not_begin_the_store_anew(monkeypatch: pytest.MonkeyPatch):
     """S1, S4: the empty tree is made only before the first record; afterwards a member asks for what it lacks."""
-    monkeypatch.setattr("cfs.replica.MAX_UNWRITTEN", 8)
+    monkeypatch.setattr("cfs.readiness.MAX_UNWRITTEN", 8)
     cluster = settled()
     write(cluster, 1, 5, "early")
     cluster.run(0.5)
@@ -481,7 +481,7 @@ def test_a_first_store_that_could_not_be_written_is_asked_for_later():
 
 def test_what_a_failed_disk_has_not_taken_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch):
     """A disk that stays full for hours must not fill the memory: the node falls behind, and catches up later."""
-    monkeypatch.setattr("cfs.replica.MAX_UNWRITTEN_BYTES", 50_000)
+    monkeypatch.setattr("cfs.readiness.MAX_UNWRITTEN_BYTES", 50_000)
     cluster = settled(settings=StoreSettings(retain_bytes=10_000))
     cluster.nodes[3].disk.full = True
     for number in range(40):
@@ -638,7 +638,7 @@ def test_a_claim_not_handed_out_yet_ends_with_its_configuration():
     sent = [event for event in iter(replica.next_event, None) if isinstance(event, Multicast)]
     replica.deliver(1, sent[-1].payload, False, 100.0)
     asked = [event for event in iter(replica.next_event, None) if isinstance(event, AppendLog)]
-    replica.persisted(asked[-1].receipt, None, 100.0)
+    replica.persisted([(asked[-1].receipt, None)], 100.0)
     next_ring = RingId(replica.highest_ring_seq + 4, 1, 1)
     for regular in (False, True):
         replica.configuration(ConfigurationChange(regular, next_ring, (1,)), 100.0)

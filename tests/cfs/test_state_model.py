@@ -10,7 +10,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from cfs.digest import TreeDigest, encode_entry
 from cfs.messages import Flag, Kind, Operation
-from cfs.snapshot import Assembler, snapshot
 from cfs.state import State
 from tests.cfs.building import op, whole
 
@@ -144,11 +143,8 @@ class Store(RuleBasedStateMachine):
 
     @rule()
     def move_to_another_node(self) -> None:
-        """Replica two goes on from a snapshot of replica one."""
-        assembler = Assembler()
-        for chunk in snapshot(self.one, size=37):
-            assembler.feed(chunk)
-        self.two = assembler.finish()
+        """Replica two goes on from an image of replica one."""
+        self.two = State(self.one.image())
 
     @invariant()
     def the_same_tree(self) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from cfs import transfer, wire
+from cfs import receiving, transfer, wire
 from cfs.digest import DIGEST_BYTES
 from cfs.log import Log
 from cfs.messages import Kind, Operation
 from cfs.records import LogRecord, RecordKind
 from cfs.state import State
+from cfs.turns import finish
 from transport.errors import WireError
 from transport.ids import RingId
 
@@ -27,10 +28,11 @@ def need_of(state: State, whole: bool = False) -> wire.Need:
     return wire.Need(1, Log().end, state.index, whole, (), b"".join(state.buckets()))
 
 
-def carry(sender: transfer.Sender, receiver: transfer.Receiver) -> tuple[transfer.Received, int]:
+def carry(sender: transfer.Sender, receiver: receiving.Receiver) -> tuple[receiving.Received, int]:
     """Everything across; how many bytes it took."""
     size = 0
     while True:
+        sender.resume()
         chunk = sender.next_chunk()
         assert chunk is not None
         size += len(chunk.data)
@@ -40,14 +42,14 @@ def carry(sender: transfer.Sender, receiver: transfer.Receiver) -> tuple[transfe
             return received, size
 
 
-def send(state: State, log: Log, mine: State, whole: bool = False) -> tuple[transfer.Received, int]:
+def send(state: State, log: Log, mine: State, whole: bool = False) -> tuple[receiving.Received, int]:
     need = need_of(mine, whole)
     start = wire.Start(1, 1, 2, 0, transfer.differing(state, need))
     sender = transfer.Sender(start, need, state, log, log.end.index)
-    receiver = transfer.Receiver(start, need, mine)
+    receiver = receiving.Receiver(start, need, mine, None)
     if transfer.awaits_have(need):
         assert sender.next_chunk() is None
-        sender.have(receiver.have())
+        sender.have(finish(receiver.have()))
     return carry(sender, receiver)
 
 
@@ -109,7 +111,8 @@ def test_log_records_alone_when_the_log_reaches_back():
     grow(state, log, [f"f{n}" for n in range(10)])
     need = need_of(State())
     start = wire.Start(1, 1, 2, 6, None)
-    received, _ = carry(transfer.Sender(start, need, state, log, 10), transfer.Receiver(start, need, State()))
+    receiver = receiving.Receiver(start, need, State(), log.position(6))
+    received, _ = carry(transfer.Sender(start, need, state, log, 10), receiver)
     assert received.image is None
     assert [record.index for record in received.records] == [7, 8, 9, 10]
     assert received.end == log.end
@@ -129,21 +132,21 @@ def test_log_records_alone_when_the_log_reaches_back():
 def test_stream_that_is_none_is_a_wire_error(data: bytes):
     """Bad input: counted by the caller, which asks anew."""
     need = need_of(State(), whole=True)
-    receiver = transfer.Receiver(wire.Start(1, 1, 2, 0, None), need, State())
+    receiver = receiving.Receiver(wire.Start(1, 1, 2, 0, ()), need, State(), None)
     with pytest.raises(WireError):
         receiver.feed(wire.Chunk(1, 1, True, data))
 
 
 def test_chunk_out_of_place_is_a_wire_error():
     """Chunks are ordered messages of one sender: a gap is no transfer of ours."""
-    receiver = transfer.Receiver(wire.Start(1, 1, 2, 0, None), need_of(State()), State())
+    receiver = receiving.Receiver(wire.Start(1, 1, 2, 0, None), need_of(State()), State(), None)
     with pytest.raises(WireError):
         receiver.feed(wire.Chunk(1, 2, False, b""))
 
 
 def test_kept_records_are_bounded():
     """A member that cannot follow starts over, it does not fill its memory."""
-    kept = transfer.Kept()
+    kept = receiving.Kept()
     body = bytes(1 << 20)
     assert all(kept.keep(RecordKind.OPERATION, body) for _ in range(60))
     assert not all(kept.keep(RecordKind.OPERATION, body) for _ in range(10))

@@ -125,7 +125,9 @@ class Memory:
         host = self.hosts[n]
         if isinstance(event, AppendLog | Adopt | TruncateTail | Checkpoint):
             receipt = event.receipt
-            self.at(self.now + FSYNC, lambda: self.give(n, lambda: host.node.disk_answered(receipt, None, self.now)))
+            self.at(
+                self.now + FSYNC, lambda: self.give(n, lambda: host.node.disk_answered([(receipt, None)], self.now))
+            )
         elif isinstance(event, Persist):
             number = event.receipt
             self.at(self.now + FSYNC, lambda: self.give(n, lambda: host.node.file_written(number, self.now)))
