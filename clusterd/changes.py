@@ -85,8 +85,8 @@ class Changes:
         self._log = log
         self._last_generation = 0  # of a key made here, in use or given up: a number is never given to two secrets
 
-    def judge(self, kind: Kind, body: bytes) -> list[str] | None:
-        """Reasons against a change; none: agreed; None: cannot say yet."""
+    def judge(self, kind: Kind, body: bytes, in_force: bool) -> list[str] | None:
+        """Reasons against a change; none: agreed; None: cannot say yet. in_force: the cluster runs it already."""
         if kind is Kind.KEY:
             return self._judge_key(body)
         try:
@@ -97,7 +97,8 @@ class Changes:
             return error.lines
         if loaded is None:
             return None
-        objection = self._objection(loaded.config.quorum)
+        # What is in force costs nobody's quorum any more.
+        objection = "" if in_force else self._objection(loaded.config.quorum)
         known = set(self.config.transport.nodes[self.config.me].addresses.values())
         reasons = [f"address {a} is not on this host" for a in loaded.foreign if a not in known]
         return [*compare(self.config, loaded.config).refused, *reasons, *([objection] if objection else [])]

@@ -400,7 +400,8 @@ class Node:
         self.groups.sync_activate(done.members, done.blobs["groups"])
         self._pump_groups()
         self.votequorum.limit_exclusion(self.reconfigure.shortest_exclusion(done.blobs["config"]))
-        self.votequorum.sync_activate(done.blobs["quorum"], now)
+        newest = self.reconfigure.newest(done.blobs["config"])
+        self.votequorum.sync_activate(done.blobs["quorum"], now, newest)
         self._pump_quorum(now)
         self.reconfigure.sync_activate(done.blobs["config"])
         while self.sync.held:
@@ -439,7 +440,7 @@ class Node:
             self.reconfigure.version, self.reconfigure.text = loaded.config.config_version, loaded.config.text
             self.reconfigure.exclusion = loaded.config.transport.totem.token
             self.endpoint.reconfigure(loaded.config.transport, loaded.resolve, now)
-            self.votequorum.reconfigure(loaded.config.quorum, now)
+            self.votequorum.reconfigure(loaded.config.quorum, now, change.late)
             self.replica.set_nodes(loaded.config.votes, now)
             self._events.append(ConfigApplied(loaded.config, difference, initiator))
             if gone and change.initiator == self.me:

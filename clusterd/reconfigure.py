@@ -38,11 +38,12 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """Every member has agreed (or the cluster runs this already): put it in force now."""
+    """Every member has agreed (late: or the cluster runs this already): put it in force now."""
 
     kind: Kind
     body: bytes
     initiator: NodeId
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,9 @@ class _Said:
     exclusion: float
 
 
-Judge = Callable[[Kind, bytes], list[str] | None]
-"""Reasons against a change, none at all for agreement, or None: cannot say yet, ask again (`poke`)."""
+Judge = Callable[[Kind, bytes, bool], list[str] | None]
+"""Reasons against a change, none at all for agreement, or None: cannot say yet, ask again (`poke`). The last argument:
+the cluster runs it already."""
 
 
 class Reconfigure:
@@ -98,6 +100,7 @@ class Reconfigure:
         self._log = log
         self._members: tuple[NodeId, ...] = ()
         self._change: _Change | None = None
+        self._informed_of: tuple[NodeId, int, bytes] | None = None  # a configuration in force not judged yet
         self._events: deque[Apply | Concluded | Multicast] = deque()
         self.version = 0
         self.text = b""
@@ -112,7 +115,7 @@ class Reconfigure:
             raise Refused(f"configuration of {len(body)} bytes, at most {MAX_TEXT}")
         if self._change is not None:
             raise Refused(f"{self._name_of(self._change.initiator)} is changing the configuration now: try again")
-        reasons = self._judge(kind, body)
+        reasons = self._judge(kind, body, False)
         if reasons:
             raise Refused("; ".join(reasons))
         change_id = self._entropy(16)
@@ -122,6 +125,7 @@ class Reconfigure:
     def configuration(self, members: tuple[NodeId, ...]) -> None:
         """The membership changed: a change under way is over, without effect."""
         change, self._change = self._change, None
+        self._informed_of = None
         self._members = members
         if change is not None:
             self._conclude(change, ["the membership changed before every member had agreed; nothing was changed"])
@@ -154,6 +158,8 @@ class Reconfigure:
         change = self._change
         if change is not None and not change.answered:
             self._answer(change)
+        if self._informed_of is not None:
+            self._informed(*self._informed_of)
 
     def next_event(self) -> Apply | Concluded | Multicast | None:
         return self._events.popleft() if self._events else None
@@ -179,27 +185,37 @@ class Reconfigure:
         told = [said.exclusion for said in self._said(blobs).values()]
         return min([*told, self.exclusion])
 
+    def newest(self, blobs: dict[NodeId, bytes]) -> frozenset[NodeId]:
+        """The members that run the version in force."""
+        said = self._said(blobs)
+        version, _ = self._in_force(said)
+        return frozenset(node for node, one in said.items() if one.version == version)
+
     def sync_activate(self, blobs: dict[NodeId, bytes]) -> None:
         """Compare versions; who has the one in force tells who has an older one."""
         said = self._said(blobs)
         if self._me not in said:
             return
-        # The configuration in force is that of the side that could act; after a full stop, the newest one.
-        acting = {n: s for n, s in said.items() if s.was_quorate} or said
-        version = max(s.version for s in acting.values())
-        holders = [n for n, s in acting.items() if s.version == version]
+        version, holders = self._in_force(said)
         behind = [n for n, s in said.items() if s.version < version]
-        ahead = [n for n, s in said.items() if s.version > version]
         if behind and holders[0] == self._me:
             self._multicast(_INFORM, Writer().u64(version).blob(self.text).done())
-        if self._me in ahead:
+        same = [n for n, s in said.items() if s.version == version]
+        if said[self._me].version > version:
             self._log.warning(
                 f"this node's configuration has version {self.version}, the cluster runs {version}: "
                 "reload it on a member to put it in force"
             )
-        elif len({said[n].digest for n in holders}) > 1:
-            names = ", ".join(self._name_of(n) for n in holders)
+        elif len({said[n].digest for n in same}) > 1:
+            names = ", ".join(self._name_of(n) for n in same)
             self._log.warning(f"configuration version {version} differs between {names}: raise config_version")
+
+    @staticmethod
+    def _in_force(said: dict[NodeId, _Said]) -> tuple[int, list[NodeId]]:
+        """The version of the side that could act, and who of it runs that; after a full stop, of all, the newest."""
+        acting = {n: s for n, s in said.items() if s.was_quorate} or said
+        version = max((s.version for s in acting.values()), default=0)
+        return version, [n for n, s in acting.items() if s.version == version]
 
     def _said(self, blobs: dict[NodeId, bytes]) -> dict[NodeId, _Said]:
         said: dict[NodeId, _Said] = {}
@@ -213,16 +229,20 @@ class Reconfigure:
         return said
 
     def _informed(self, sender: NodeId, version: int, text: bytes) -> None:
+        self._informed_of = None
         if version <= self.version:
             return
-        reasons = self._judge(Kind.CONFIG, text)
+        reasons = self._judge(Kind.CONFIG, text, True)
+        if reasons is None:
+            self._informed_of = sender, version, text
+            return
         if reasons:
             self._log.error(
                 f"{self._name_of(sender)} runs configuration version {version}, which this node cannot take: "
                 + "; ".join(reasons)
             )
             return
-        self._events.append(Apply(Kind.CONFIG, text, sender))
+        self._events.append(Apply(Kind.CONFIG, text, sender, late=True))
 
     # -- inside ----------------------------------------------------------------------------------------------
 
@@ -235,7 +255,7 @@ class Reconfigure:
         self._answer(change)
 
     def _answer(self, change: _Change) -> None:
-        reasons = self._judge(change.kind, change.body)
+        reasons = self._judge(change.kind, change.body, False)
         if reasons is None:
             return
         change.answered = True

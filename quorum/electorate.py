@@ -15,7 +15,7 @@ or F-1, and whoever is in a component with the newcomer expects F. Two disjoint 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
 
@@ -156,8 +156,17 @@ class Electorate:
         held = bool(self.options.auto_tie_breaker) and self.lowest in self.present
         return (len(members) >= self.quorum and bool(left)) or (len(members) <= self.quorum and held)
 
-    def settle(self, infos: dict[NodeId, NodeInfo]) -> None:
-        """All members' words about themselves are in: each in order of id, then the verdict on all of them."""
+    def settle(self, infos: dict[NodeId, NodeInfo], newest: Collection[NodeId] = ()) -> None:
+        """All members' words about themselves are in: each in order of id, then the verdict on all of them.
+
+        newest: who runs the newest configuration; none: all the same. An older one may count too few votes: by it
+        nobody is quorate, or expects less than those who know better.
+        """
+        if newest:
+            infos = {n: i if n in newest else replace(i, flags=i.flags & ~Flag.QUORATE) for n, i in infos.items()}
+            if self.me not in newest:
+                known = [infos[node].expected for node in newest if node in infos]
+                self.quorate, self.own.expected = False, max([self.own.expected, *known])
         newcomers = {info.newcomer for info in infos.values()} & set(self.members)
         if self.newcomer in self.members:
             self._count_newcomer()

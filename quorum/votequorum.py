@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from quorum import reasons
@@ -132,8 +132,8 @@ class Votequorum:
         """Some member of the new ring leaves nodes out after `t_excl` seconds: a verdict here must end before that."""
         self._lease.t_excl = min(self._lease.t_excl, t_excl)
 
-    def sync_activate(self, states: dict[NodeId, bytes], now: float) -> None:
-        """All members' words are in: count, and tell the verdict."""
+    def sync_activate(self, states: dict[NodeId, bytes], now: float, newest: Collection[NodeId] = ()) -> None:
+        """All members' words are in: count, and tell the verdict. newest: see Electorate.settle."""
         infos = {}
         for node in self._members:
             try:
@@ -145,7 +145,7 @@ class Votequorum:
                 self._log.warning(f"{self._name_of(node)} did not say its votes ({error}): counted as 0")
                 info = NodeInfo(0, 0, Flag.NONE)
             infos[node] = info
-        self._electorate.settle(infos)
+        self._electorate.settle(infos, newest)
         self._syncing = False
         self._judge(now, tell=True)
 
@@ -292,15 +292,20 @@ class Votequorum:
         advice = f" (add {added} one at a time, each with one vote, and start it)" if added else ""
         return f"{needed} of {value} votes would be needed, {total} are present: quorum would be lost{advice}"
 
-    def reconfigure(self, options: QuorumOptions, now: float) -> None:
+    def reconfigure(self, options: QuorumOptions, now: float, late: bool = False) -> None:
         """The live keys of a new configuration come into force here (section 6); `check` has passed it.
 
-        What concerns others goes to them in order: our votes, and expected votes if they differ.
+        What concerns others goes to them in order: our votes, and expected votes if they differ. late: the others run
+        it already, so they know better than we who has joined meanwhile and what an operator has set.
         """
         e = self._electorate
         votes = options.votes.get(self.me, e.own.votes)
         votes_differ = votes != e.options.votes.get(self.me, e.own.votes)
         value = e.configure(options)
+        if late:
+            if not e.quorate:
+                e.own.expected = max(e.own.expected, configured_expected(options, e.newcomer))
+            value = 0
         # Members take a new T_excl at their own pace: until the next ring the shorter one is safe with all.
         self._lease.t_excl = min(self._lease.t_excl, options.t_excl)
         if not options.device:

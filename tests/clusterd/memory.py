@@ -109,8 +109,8 @@ class Memory:
                 self._serve(n, event)
 
     def _carry(self, sender: int, link: int, address: tuple[str, int], data: bytes) -> None:
-        target, at = self.owner[address]
-        if (sender, target) in self.cut or len(data) > 1472:
+        target, at = self.owner.get(address, (0, 0))  # 0: listed, and never booted yet
+        if not target or (sender, target) in self.cut or len(data) > 1472:
             return
         source = self.hosts[sender].node.changes.resolve[sender, link]
 

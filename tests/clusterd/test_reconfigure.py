@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clusterd.reconfigure import Apply, Concluded, Kind, Multicast, Reconfigure
+from tests.transport.security_world import ListLog
 from transport.core import SilentLog
 
 
@@ -28,7 +29,7 @@ class Ring:
 
     def make(self, node: int) -> Reconfigure:
         return Reconfigure(
-            node, lambda n: f"n{n}", lambda _kind, _body: self.reasons[node], entropy_of(node), SilentLog()
+            node, lambda n: f"n{n}", lambda _kind, _body, _late: self.reasons[node], entropy_of(node), SilentLog()
         )
 
     def run(self, now: float = 0.0) -> None:
@@ -133,7 +134,47 @@ def test_member_that_was_away_gets_the_configuration_in_force():
         ring.nodes[n].version, ring.nodes[n].text, ring.nodes[n].was_quorate = 5, b"five", True
     ring.nodes[1].version, ring.nodes[1].text = 4, b"four"
     synchronise(ring)
-    assert ring.seen == {1: [Apply(Kind.CONFIG, b"five", 2)], 2: [], 3: []}
+    assert ring.seen == {1: [Apply(Kind.CONFIG, b"five", 2, late=True)], 2: [], 3: []}
+
+
+def test_member_that_was_away_resolves_new_host_names_first():
+    """What it cannot judge yet it takes when it can: not only after the next change of the membership."""
+    ring = Ring(1, 2)
+    ring.nodes[2].version, ring.nodes[2].text, ring.nodes[2].was_quorate = 5, b"five", True
+    ring.reasons[1] = None
+    synchronise(ring)
+    assert ring.seen[1] == []
+    ring.reasons[1] = []
+    ring.nodes[1].poke()
+    ring.run()
+    assert ring.seen[1] == [Apply(Kind.CONFIG, b"five", 2, late=True)]
+
+
+def test_who_runs_the_configuration_in_force_is_known():
+    """That of the side that could act; a file edited on a joiner is not, whatever its number."""
+    ring = Ring(1, 2, 3, 4)
+    for n, version in enumerate((4, 5, 5, 9), 1):
+        ring.nodes[n].version = version
+    ring.nodes[2].was_quorate = True
+    blobs = {n: node.sync_state() for n, node in ring.nodes.items()}
+    assert ring.nodes[1].newest(blobs) == {2, 3}
+    ring.nodes[2].was_quorate = False
+    blobs = {n: node.sync_state() for n, node in ring.nodes.items()}
+    assert ring.nodes[1].newest(blobs) == {4}
+
+
+def test_the_same_version_with_another_text_is_told():
+    """Also by a member that could not act: nobody will send it a text of a version it has."""
+    ring = Ring(1, 2, 3)
+    log = ring.nodes[2]._log = ListLog()
+    for n in (1, 2, 3):
+        ring.nodes[n].version, ring.nodes[n].text = 5, b"five"
+    ring.nodes[1].text = b"other"
+    ring.nodes[2].was_quorate = ring.nodes[3].was_quorate = True
+    synchronise(ring)
+    assert [line.removesuffix(" {}") for line in log.lines] == [
+        "configuration version 5 differs between n1, n2, n3: raise config_version"
+    ]
 
 
 def test_an_edited_file_of_a_joiner_changes_nobody():

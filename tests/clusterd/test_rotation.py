@@ -41,7 +41,7 @@ def test_a_rotation_reaches_all_and_the_old_key_retires():
 def test_a_rotation_that_comes_to_nothing_does_not_stand_in_the_way_of_the_next():
     """A member dies before it agreed: nothing was changed; another member then rotates at once."""
     memory = ring()
-    memory.hosts[3].node.reconfigure._judge = lambda _kind, _body: None
+    memory.hosts[3].node.reconfigure._judge = lambda *_: None
     change = rotate(memory, 1)
     memory.run(0.3)
     memory.kill(3)

@@ -280,6 +280,50 @@ def test_more_than_one_new_vote_counts_at_once(added: dict[int, int]) -> None:
     assert not world.quorate(1)
 
 
+def test_a_returning_node_does_not_lower_what_the_others_expect() -> None:
+    """Q1: who takes the configuration late does not know that the nodes added meanwhile have joined already."""
+    world = World(options_of(4))
+    world.ring(1, 2, 3, 4)
+    world.ring(1, 2, 3)
+    for new in (5, 6):
+        present = tuple(n for n in range(1, new) if n != 4)
+        world.reconfigure(with_nodes(world.options, new), *present)
+        world.start(new)
+        world.ring(*present, new)
+    assert world.numbers(1) == (6, 5, 4, True)
+    world.ring(1, 2, 3, 5)
+    world.form(1, 2, 3, 4, 5)
+    world.activate(1, 2, 3, 4, 5, newest=(1, 2, 3, 5))
+    world.reconfigure(world.options, 4, late=True)
+    for node in range(1, 6):
+        assert world.numbers(node) == (6, 5, 4, True)
+    assert world.nodes[4].view().newcomer == 0
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+def test_by_an_older_configuration_nobody_is_quorate(restarted: bool) -> None:
+    """Q1: {1,4,5,6}|{2,3} after three were added without 3: it knows of three nodes, and 2 says what it missed."""
+    world = World(options_of(3))
+    world.ring(1, 2, 3)
+    world.ring(1, 2)
+    for new in (4, 5, 6):
+        present = tuple(n for n in range(1, new) if n != 3)
+        world.reconfigure(with_nodes(world.options, new), *present)
+        world.start(new)
+        world.ring(*present, new)
+    if restarted:  # else it was stopped all the time, and still says quorate
+        world.start(3, options_of(3))
+    world.ring(1, 4, 5, 6)
+    world.ring(2)
+    world.form(2, 3)
+    world.activate(2, 3, newest=(2,))
+    assert [world.quorate(n) for n in range(1, 7)] == [True, False, False, True, True, True]
+    world.reconfigure(world.options, 3, late=True)
+    assert world.numbers(3) == (6, 2, 4, False)
+    world.ring(3)
+    assert world.numbers(3)[0] == 6
+
+
 def test_objection_names_the_loss_of_quorum() -> None:
     """Section 13.4: refuse while the result would be inquorate."""
     world = World(options_of(3))

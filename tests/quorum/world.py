@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -54,10 +54,10 @@ class World:
         if beats:
             self.beats(*members)
 
-    def activate(self, *members: NodeId) -> None:
+    def activate(self, *members: NodeId, newest: Collection[NodeId] = ()) -> None:
         states = {node: self.nodes[node].sync_state() for node in members}
         for node in members:
-            self.nodes[node].sync_activate(states, self.now)
+            self.nodes[node].sync_activate(states, self.now, newest)
             self._events(node)
         self.deliver()
 
@@ -92,11 +92,11 @@ class World:
                 self._events(node)
             self.deliver()
 
-    def reconfigure(self, options: QuorumOptions, *nodes: NodeId) -> None:
-        """The nodes apply a new configuration at one place in the order."""
+    def reconfigure(self, options: QuorumOptions, *nodes: NodeId, late: bool = False) -> None:
+        """The nodes apply a new configuration at one place in the order; late: which the others run already."""
         self.options = options
         for node in nodes:
-            self.nodes[node].reconfigure(options, self.now)
+            self.nodes[node].reconfigure(options, self.now, late)
         self.deliver()
 
     def quorate(self, node: NodeId) -> bool:
