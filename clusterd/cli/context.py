@@ -52,9 +52,9 @@ class Context:
         ident = lab.node(node)
         state = look(lab.node_dir(ident)).state
         if state in ("stopped", "failed"):
-            raise NoDaemon(f"node {ident} of lab {lab.name!r} is {state}", f"clusterctl lab start {ident}", ident)
+            raise NoDaemon(f"node {ident} of lab {lab.name!r} is {state}", lab.command(f"start {ident}"), ident)
         if state == "paused":
-            raise NoDaemon(f"node {ident} of lab {lab.name!r} is paused", f"clusterctl lab resume {ident}", ident)
+            raise NoDaemon(f"node {ident} of lab {lab.name!r} is paused", lab.command(f"resume {ident}"), ident)
         return lab.socket(ident)
 
     def client(self) -> Client:

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from clusterd.cli.context import Context
+from clusterd.cli.output import own_name
 from clusterd.client import ClientError
 from clusterd.lab import actions, layout, waiting
 from clusterd.lab.layout import Lab
@@ -38,11 +39,12 @@ def up(context: Context) -> int:
         _show_log(context, error)
         raise
     if not context.json and not context["no-wait"]:
-        context.say(f"{len(lab.ids)} nodes are one cluster, after {time.monotonic() - began:.1f} s")
+        nodes = "1 node is a cluster" if len(lab.ids) == 1 else f"{len(lab.ids)} nodes are one cluster"
+        context.say(f"{nodes}, after {time.monotonic() - began:.1f} s")
     _show(context, lab)
     if not context.json:
-        option = "" if lab.name == "default" else f" --lab {lab.name}"
-        context.say(f"Talk to it: clusterctl{option} --node 1 status    End it: clusterctl{option} lab down")
+        ctl = own_name() + ("" if lab.name == layout.DEFAULT else f" --lab {lab.name}")
+        context.say(f"Talk to it: {ctl} --node 1 status\nEnd it:     {ctl} lab down")
     return 0
 
 

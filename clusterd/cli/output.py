@@ -40,6 +40,22 @@ def _nowhere() -> None:
         os.dup2(null.fileno(), sys.stdout.fileno())
 
 
+def own_name() -> str:
+    """How to type this command here: `clusterctl` where the shell finds it by that name, else as it was typed."""
+    typed = sys.argv[0]
+    if os.path.basename(typed) != "clusterctl":
+        return "clusterctl"
+    for directory in os.environ.get("PATH", "").split(os.pathsep):
+        found = os.path.join(directory, "clusterctl")
+        if os.path.isfile(found):
+            if os.path.isfile(typed) and os.path.samefile(found, typed):
+                return "clusterctl"
+            break
+    from shlex import quote
+
+    return quote(typed)
+
+
 def complain(message: str, hint: str = "") -> None:
     """The one line on stderr."""
     line = f"clusterctl: {message}" + (f" ({hint})" if hint else "")

@@ -179,7 +179,7 @@ def lab(answer: dict[str, Any], views: dict[int, Any]) -> RenderableType:
     )
     for node in answer["nodes"]:
         view = views.get(node["id"])
-        state = node["state"] + (f" ({node['exit']})" if node["exit"] is not None else "")
+        state = node["state"] + (f" ({_ended(node['exit'])})" if node["exit"] is not None else "")
         colour = {"running": _GOOD, "failed": _BAD, "paused": "yellow"}.get(node["state"], _DIM)
         told = ["", "", "", ""]
         if view is not None:
@@ -190,8 +190,23 @@ def lab(answer: dict[str, Any], views: dict[int, Any]) -> RenderableType:
                 str(view["store"]["revision"]),
             ]
         table.add_row(f"{node['id']} {node['name']}", Text(state, colour), _or_dash(node["pid"], str), *told)
-    head = f"Lab {answer['lab']}: {len(answer['nodes'])} nodes, {answer['links']} links, 127.{answer['base']}.LINK.NODE"
+    size = f"{_count(len(answer['nodes']), 'node')}, {_count(answer['links'], 'link')}"
+    head = f"Lab {answer['lab']}: {size}, 127.{answer['base']}.LINK.NODE"
     return Group(Text(head, "bold"), table, *_cut_lines(answer["cuts"]), Text(f"Files in {answer['dir']}", _DIM))
+
+
+def _ended(code: int) -> str:
+    """An exit status for people: the signal's name behind 128 + signal."""
+    import signal
+
+    try:
+        return signal.Signals(code - 128).name if code > 128 else f"exit {code}"
+    except ValueError:
+        return f"exit {code}"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" + "s" * (number != 1)
 
 
 def _cut_lines(cuts: list[shapes.Cut]) -> Iterable[Text]:

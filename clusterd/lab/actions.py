@@ -11,7 +11,7 @@ import sys
 import time
 from typing import Any
 
-from clusterd.client import Conflict, Failed, NoDaemon, UsageError
+from clusterd.client import ConfigRefused, Conflict, Failed, NoDaemon, UsageError
 from clusterd.lab import cuts, files, layout, process, waiting
 from clusterd.lab.layout import Lab
 from clusterd.lab.ports import free_base
@@ -45,7 +45,8 @@ def up(
     """Make the lab, or find it with this very shape; start what does not run and wake what is paused.
 
     Returns when every daemon answers, which is before they are one cluster. deadline: on time.monotonic.
-    Raises UsageError, Conflict (a lab of another shape, a directory or addresses in use), Failed, Timeout.
+    Raises UsageError, ConfigRefused (a --set that is none: no lab is left), Conflict (a lab of another shape, a
+    directory or addresses in use), Failed, Timeout.
     """
     if votes is not None and len(votes) != nodes:
         raise UsageError(f"--votes: {len(votes)} numbers for {nodes} nodes")
@@ -57,7 +58,11 @@ def up(
             with free_base(base, nodes, links, _bases_in_use()) as free:
                 lab = _create(name, {**shape, "base": free}, directory)
                 _start(lab, lab.ids)
-                waiting.answering(lab, lab.ids, deadline, progress)  # the addresses are theirs now
+                try:
+                    waiting.answering(lab, lab.ids, deadline, progress)  # the addresses are theirs now
+                except ConfigRefused:  # a --set that is none: nothing has run, nothing is worth keeping
+                    _end_all(lab, keep=False)
+                    raise
             return lab
         _same_shape(lab, {**shape, "base": base or lab.base}, directory)
         resume(lab, [ident for ident in lab.ids if process.look(lab.node_dir(ident)).state == "paused"])
@@ -72,7 +77,10 @@ def _create(name: str, shape: dict[str, Any], directory: str | None) -> Lab:
         path = os.path.abspath(directory)
         if os.path.exists(path) and (not os.path.isdir(path) or os.listdir(path)):
             raise Conflict(f"{path} exists and is not an empty directory", "give another --dir")
-        os.makedirs(path, mode=0o700, exist_ok=True)
+        try:
+            os.makedirs(path, mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise Failed(f"{path} cannot be made: {error.strerror}", "give another --dir") from None
         with contextlib.suppress(FileNotFoundError):
             os.unlink(place)  # a link left behind by a lab whose directory was removed by hand
         os.symlink(path, place)
@@ -97,7 +105,9 @@ def _same_shape(lab: Lab, wanted: dict[str, Any], directory: str | None) -> None
     if directory is not None and os.path.realpath(directory) != lab.directory:
         differs.append(f"directory {lab.directory}")
     if differs:
-        raise Conflict(f"lab {lab.name!r} exists with another shape: {'; '.join(differs)}", "clusterctl lab down first")
+        raise Conflict(
+            f"lab {lab.name!r} exists with another shape: {'; '.join(differs)}", f"{lab.command('down')} first"
+        )
 
 
 def _bases_in_use() -> set[int]:
@@ -114,7 +124,7 @@ def start(lab: Lab, nodes: list[int], deadline: float, progress: Progress) -> No
     with layout.locked(lab.name):
         for ident in nodes:
             if process.look(lab.node_dir(ident)).state == "paused":
-                raise NoDaemon(f"node {ident} is paused", f"clusterctl lab resume {ident}", ident)
+                raise NoDaemon(f"node {ident} is paused", lab.command(f"resume {ident}"), ident)
         _start(lab, nodes)
     _told(lab, nodes, deadline, progress)
 
@@ -181,7 +191,9 @@ def _end(lab: Lab, nodes: list[int], number: signal.Signals, patience: float) ->
         for one in handles.values():
             one.close()
     if slow:
-        raise Failed(f"node {slow[0]} still runs {patience:g} s after {number.name}", f"lab kill {slow[0]}", slow[0])
+        raise Failed(
+            f"node {slow[0]} still runs {patience:g} s after {number.name}", lab.command(f"kill {slow[0]}"), slow[0]
+        )
     return records
 
 
@@ -219,7 +231,7 @@ def resume(lab: Lab, nodes: list[int]) -> list[Record]:
 def _freeze(lab: Lab, nodes: list[int], number: signal.Signals) -> list[Record]:
     for ident in nodes:
         if process.look(lab.node_dir(ident)).pid is None:
-            raise NoDaemon(f"node {ident} does not run", f"clusterctl lab start {ident}", ident)
+            raise NoDaemon(f"node {ident} does not run", lab.command(f"start {ident}"), ident)
     was_paused = [ident for ident in nodes if process.look(lab.node_dir(ident)).state == "paused"]
     records, handles = _signal(lab, nodes, number)
     for one in handles.values():
@@ -250,16 +262,20 @@ def down(name: str, keep: bool) -> bool:
         lab = layout.load(name)
         if lab is None:
             return False
-        _, handles = _signal(lab, lab.ids, signal.SIGTERM)
-        give_up = time.monotonic() + KILL_AFTER
-        for one in handles.values():
-            if not one.wait_end(max(0.0, give_up - time.monotonic())):
-                one.send(signal.SIGKILL)
-                one.wait_end(_SIGNAL_WAIT)
-            one.close()
-        if not keep:
-            _remove(lab)
+        _end_all(lab, keep)
     return True
+
+
+def _end_all(lab: Lab, keep: bool) -> None:
+    _, handles = _signal(lab, lab.ids, signal.SIGTERM)
+    give_up = time.monotonic() + KILL_AFTER
+    for one in handles.values():
+        if not one.wait_end(max(0.0, give_up - time.monotonic())):
+            one.send(signal.SIGKILL)
+            one.wait_end(_SIGNAL_WAIT)
+        one.close()
+    if not keep:
+        _remove(lab)
 
 
 def _remove(lab: Lab) -> None:

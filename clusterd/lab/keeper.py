@@ -3,8 +3,9 @@
     python -I -S keeper.py DIR COMMAND...
 
 It is the daemon's parent, because only a parent learns an exit status, and it outlives the command that started it.
-Writes DIR/run.json {"pid", "start", "keeper"} and DIR/pid, tells the pid on its standard output, waits, then writes
-DIR/exit.json {"pid", "exit"}: the status, or 128 + the signal as shells count. DIR/clusterd.log takes all output.
+Writes DIR/run.json {"pid", "start", "keeper", "log": size of the log before} and DIR/pid, tells the pid on its standard
+output, waits, then writes DIR/exit.json {"pid", "exit"}: the status, or 128 + the signal as shells count.
+DIR/clusterd.log takes all output.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 def keep(directory: str, command: list[str]) -> None:
     """Start, tell, wait, write down."""
     log = os.open(f"{directory}/clusterd.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    before = os.fstat(log).st_size
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     pid = os.posix_spawn(
         command[0],
@@ -24,7 +26,8 @@ def keep(directory: str, command: list[str]) -> None:
         dict(os.environ),
         file_actions=[(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)],
     )
-    _write(f"{directory}/run.json", json.dumps({"pid": pid, "start": start_time(pid), "keeper": os.getpid()}))
+    run = {"pid": pid, "start": start_time(pid), "keeper": os.getpid(), "log": before}
+    _write(f"{directory}/run.json", json.dumps(run))
     _write(f"{directory}/pid", f"{pid}\n")
     sys.stdout.write(f"{pid}\n")
     sys.stdout.flush()

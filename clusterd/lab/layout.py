@@ -21,6 +21,7 @@ from typing import Any
 from clusterd.client.errors import Denied, Failed, NotFound, UsageError
 
 MAX_NAME = 32
+DEFAULT = "default"  # the lab of who names none
 FIRST_PORT = 5405
 
 
@@ -57,6 +58,10 @@ class Lab:
         words = [word for text in texts for word in text.split(",")]
         return self.ids if "all" in words else sorted({self.node(word) for word in words})
 
+    def command(self, words: str) -> str:
+        """What to type for this lab, as a hint."""
+        return command(self.name, words)
+
     def node_dir(self, ident: int) -> str:
         return f"{self.directory}/n{ident}"
 
@@ -75,6 +80,11 @@ class Lab:
 
     def addresses(self, ident: int) -> list[str]:
         return [f"127.{self.base}.{link}.{ident}" for link in range(self.links)]
+
+
+def command(name: str, words: str) -> str:
+    """`clusterctl --lab NAME lab WORDS`, as short as it may be."""
+    return f"clusterctl{'' if name == DEFAULT else f' --lab {name}'} lab {words}"
 
 
 def root() -> str:
@@ -110,14 +120,14 @@ def load(name: str) -> Lab | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Failed(f"{directory}/lab.json cannot be read: {error}", f"clusterctl --lab {name} lab down") from None
+        raise Failed(f"{directory}/lab.json cannot be read: {error}", command(name, "down")) from None
 
 
 def need(name: str) -> Lab:
     """The lab. Raises NotFound."""
     lab = load(name)
     if lab is None:
-        raise NotFound(f"there is no lab {name!r}", "clusterctl lab up")
+        raise NotFound(f"there is no lab {name!r}", command(name, "up"))
     return lab
 
 

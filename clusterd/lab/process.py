@@ -40,6 +40,11 @@ def look(directory: str) -> Process:
     return Process("stopped" if wanted or code == 0 else "failed", None, code)
 
 
+def log_start(directory: str) -> int:
+    """Where in its log the newest run of a node's daemon begins."""
+    return int((layout.read_json(f"{directory}/run.json") or {}).get("log", 0))
+
+
 def expect_end(directory: str, pid: int) -> None:
     """The lab itself is about to end this process: that is no failure."""
     layout.write_json(f"{directory}/ended.json", pid)

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from clusterd.client import Client, ClientError, Failed, NoDaemon, Timeout
+from clusterd.client import Client, ClientError, ConfigRefused, Failed, NoDaemon, Timeout
+from clusterd.control.codes import EXIT_STATUS
 from clusterd.lab import cuts, layout, process
 from clusterd.lab.layout import Lab
 
@@ -142,20 +143,23 @@ def views(lab: Lab, patience: float) -> dict[int, Status]:
 
 
 def alive(lab: Lab, nodes: list[int]) -> None:
-    """Raises Failed, with the end of its log, for a node whose daemon has ended."""
+    """Raises for a node whose daemon has ended: ConfigRefused with all problems, or Failed with the end of its log."""
     for ident in nodes:
         found = process.look(lab.node_dir(ident))
         if found.state not in ("running", "paused"):
+            lines = last_lines(lab.log(ident), process.log_start(lab.node_dir(ident)))
+            problems = [line for line in lines if line.startswith(lab.config(ident))]
+            if found.exit == EXIT_STATUS["CONFIG"] and problems:
+                raise ConfigRefused(f"node {ident} refuses its configuration", "", ident, problems=problems)
             status = "" if found.exit is None else f" with status {found.exit}"
-            lines = last_lines(lab.log(ident))
             raise Failed(f"node {ident} ended{status}", f"its log: {lab.log(ident)}", ident, log=lines)
 
 
-def last_lines(path: str) -> list[str]:
-    """The end of a log."""
+def last_lines(path: str, start: int = 0) -> list[str]:
+    """The end of a log, nothing from before byte `start`."""
     try:
         with open(path, "rb") as file:
-            file.seek(max(0, file.seek(0, 2) - 8192))
+            file.seek(max(start, file.seek(0, 2) - 8192))
             return file.read().decode(errors="replace").splitlines()[-_LOG_LINES:]
     except OSError:
         return []
@@ -175,7 +179,7 @@ def _until(
 
 def _sleep(deadline: float, lacking: str, lab: Lab) -> None:
     if time.monotonic() >= deadline:
-        hint = "cuts are in force" if layout.read_json(lab.cuts_file) else f"clusterctl --lab {lab.name} lab status"
+        hint = "cuts are in force" if layout.read_json(lab.cuts_file) else lab.command("status")
         raise Timeout(f"not ready in time: {lacking}", hint)
     time.sleep(_POLL)
 

@@ -96,7 +96,7 @@ def test_kill_and_start(lab: Ctl):
     (record,) = lab.ok("lab", "kill", 2)["nodes"]
     assert (record["id"], record["pid"]) == (2, pid)
     error = lab.fails(3, "--node", 2, "status")
-    assert (error["code"], error["node"], error["hint"]) == ("NO_DAEMON", 2, "clusterctl lab start 2")
+    assert (error["code"], error["node"], error["hint"]) == ("NO_DAEMON", 2, f"clusterctl --lab {lab.name} lab start 2")
     row = lab.ok("lab", "status")["nodes"][1]
     assert (row["state"], row["pid"], row["exit"]) == ("stopped", None, 137)
     lab.ok("lab", "start", 2)
@@ -111,7 +111,7 @@ def test_pause_and_resume(lab: Ctl):
     lab.ok("lab", "pause", "n3")
     lab.ok("lab", "pause", 3)
     assert lab.ok("lab", "status")["nodes"][2]["state"] == "paused"
-    assert lab.fails(3, "--node", 3, "quorum")["hint"] == "clusterctl lab resume 3"
+    assert lab.fails(3, "--node", 3, "quorum")["hint"] == f"clusterctl --lab {lab.name} lab resume 3"
     lab.ok("lab", "resume", 3)
     lab.ok("lab", "resume", 3)
     assert lab.at(3, "wait-quorum", "--timeout", 20)["quorate"] is True
@@ -184,16 +184,22 @@ def test_people_see_tables(lab: Ctl):
     assert "Quorate:          Yes" in lab.run("--node", 1, "status").stdout.decode()
 
 
-def test_a_node_that_cannot_start_is_1_with_its_log(tmp_path: Path):
-    """A configuration the daemon refuses: its last lines are shown, nothing is left."""
+def test_a_wrong_setting_is_2_with_file_and_line_and_leaves_no_lab(tmp_path: Path):
+    """USAGE, CONFIG: wrong option, wrong configuration. The command can be mended and typed again."""
     ctl = Ctl(f"test-bad-{os.getpid()}")
-    try:
-        done = ctl.run("lab", "up", "1", "--dir", tmp_path / "lab", "--set", "totem.link_mode=sideways")
-        assert done.returncode == 1
-        assert b"node 1 ended with status 2" in done.stderr
-        assert b"sideways" in done.stdout
-    finally:
-        assert ctl.run("lab", "down").returncode == 0
+    error = ctl.fails(2, "lab", "up", "2", "--dir", tmp_path / "lab", "--set", "totem.link_mode=sideways")
+    assert (error["code"], error["node"]) == ("CONFIG", 1)
+    assert any(f"{tmp_path}/lab/n1/corosync.conf:" in line and "sideways" in line for line in error["problems"])
+    assert not (tmp_path / "lab").exists()
+    assert ctl.fails(7, "lab", "status")["code"] == "NOT_FOUND"
+
+
+def test_a_directory_that_cannot_be_made_is_one_line(tmp_path: Path):
+    """--dir below a file: 1, and nothing is left."""
+    (tmp_path / "file").touch()
+    ctl = Ctl(f"test-dir-{os.getpid()}")
+    assert "cannot be made" in ctl.fails(1, "lab", "up", "--dir", tmp_path / "file" / "lab")["message"]
+    assert not Path(layout.home(ctl.name) + ".lock").exists()
 
 
 def test_addresses_in_use_are_not_taken(tmp_path: Path):

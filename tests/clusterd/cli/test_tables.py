@@ -126,7 +126,7 @@ def test_lab_shows_states_views_and_cuts():
     cuts = [{"from": a, "to": b, "link": link} for a, b in ((1, 2), (2, 1), (1, 3)) for link in (0, 1)]
     answer = {"lab": "default", "dir": "/var/tmp/x", "base": 77, "links": 2, "nodes": rows, "cuts": cuts}
     text = drawn(tables.lab(answer, {1: FakeBackend().status()}))
-    assert in_order(text, "1 n1", "running", "812", "yes", "1.1a8", "1, 2, 3", "stopped (137)", "failed (1)")
+    assert in_order(text, "1 n1", "running", "812", "yes", "1.1a8", "1, 2, 3", "stopped (SIGKILL)", "failed (exit 1)")
     assert in_order(text, "Cut: 1 <-> 2 on link 0, 1", "Cut: 1 --> 3 on link 0, 1")
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
 

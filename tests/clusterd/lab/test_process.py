@@ -155,10 +155,12 @@ def test_down_kills_what_does_not_leave(make: Make, monkeypatch: pytest.MonkeyPa
 
 def test_a_node_that_does_not_start_shows_its_log(make: Make):
     """Its status, where its log is, and the end of it."""
-    lab = make("echo corosync.conf:3: no; exit 2")
-    with pytest.raises(Failed, match="node 1 ended with status 2") as caught:
+    lab = make("echo of the run before")
+    until(lambda: look(lab).pid is None)
+    lab = make("echo no such device; exit 1")
+    with pytest.raises(Failed, match="node 1 ended with status 1") as caught:
         waiting.answering(lab, [1], time.monotonic() + 10, waiting.Progress(lambda _: None))
-    assert caught.value.details["log"] == ["corosync.conf:3: no"]
+    assert caught.value.details["log"] == ["no such device"]
 
 
 def test_the_keeper_outlives_the_command_and_is_light(make: Make):
