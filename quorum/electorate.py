@@ -202,10 +202,15 @@ class Electorate:
             self._stop_waiting(f"{self._name_of(node)} is quorate")
         self._on_device_info(node, info, says_quorate)
 
-    def on_expected(self, value: int) -> None:
-        """An operator, or a configuration that came into force, set expected votes of all, and the floor."""
+    def on_expected(self, value: int, configured: bool = False) -> None:
+        """An operator, or a configuration that came into force, set expected votes of all, and the floor.
+
+        configured: by the agreement of a quorate cluster; the highest number seen so far binds no longer.
+        """
         self.barrier = value
         self._expect(value)
+        if configured and self.options.tracks_expected:
+            self.highest_expected = value
         if self.options.tracks_expected:
             self.own.expected = max(value, self.highest_expected)
         self._recalculate(decrease=True)

@@ -179,7 +179,7 @@ class Votequorum:
             if sender in electorate.rows:
                 electorate.on_votes(sender, message.votes)
             if message.value:
-                electorate.on_expected(message.value)
+                electorate.on_expected(message.value, configured=True)
         else:
             self._log.warning(f"{self._name_of(sender)} cancels waiting for all")
             electorate.on_cancel()
@@ -195,6 +195,11 @@ class Votequorum:
         refusal = objection_to_expected(
             value, e.total, counted=e.counted, quorate=e.quorate, two_node=e.options.two_node
         )
+        if not refusal and e.options.tracks_expected and value < e.highest_expected:
+            refusal = (
+                f"expected_votes_tracking keeps the highest expected votes seen, {e.highest_expected}: "
+                "only a new configuration lowers them"
+            )
         if refusal:
             raise Refused(refusal)
         self._multicast(SetExpected(value))

@@ -212,6 +212,28 @@ def test_tracked_expected_votes_survive_a_restart() -> None:
     assert world.quorate(1)
 
 
+def test_a_configuration_lowers_the_tracked_number() -> None:
+    """4.6 [D]: the number binds in the absence of any higher authority; nodes taken out of the list do not count on."""
+    options = options_of(5, expected_votes_tracking=True)
+    world = World(options)
+    world.ring(1, 2, 3, 4, 5)
+    world.ring(1, 2, 3)
+    world.reconfigure(options_of(3, expected_votes_tracking=True), 1, 2, 3)
+    assert world.numbers(1) == (3, 3, 2, True)
+    world.ring(1, 2)
+    assert world.quorate(1)
+    assert world.saved[1] == SavedState(highest_expected=3)
+
+
+def test_an_operator_cannot_go_below_the_tracked_number() -> None:
+    """4.6: expected stays at the highest number seen; said at once instead of waiting for what never comes."""
+    world = World(options_of(3, expected_votes_tracking=True))
+    world.ring(1, 2, 3)
+    world.ring(1)
+    with pytest.raises(Refused, match="expected_votes_tracking keeps the highest expected votes seen, 3"):
+        world.nodes[1].set_expected(1)
+
+
 def test_quorate_cluster_overrides_the_tracked_number_of_a_joiner() -> None:
     """4.6 [D]: the stored value binds in the absence of a quorate cluster; a joiner does not cost it its quorum."""
     world = World(options_of(7, allow_downscale=True, expected_votes=2))
