@@ -5,10 +5,11 @@ Times are seconds on the caller's clock. A path is up only when both directions 
 
     up    pong_count pongs in a row arrived, and the peer's latest ping says that it hears us
     down  the oldest ping not followed by an answer is ping_timeout old, or the peer says it no longer hears us,
-          or our host says the way is gone, or the peer's host refused twice with a ping in between
+          or our host says the way is gone, or the peer's host refused, and refused the ping sent to see about it
 
 A pong counts only for a ping of ours that is on its way, sent at most ping_timeout ago by our own stamp: answers read
-late by a process that was stopped prove nothing. Refusals are not authentic, hence the second ping.
+late by a process that was stopped prove nothing. Refusals are not authentic, hence the ping: while the peer answers,
+whoever forges them achieves nothing.
 A path that flapped must stay up for a growing time before traffic switches back to it (`settled_at`).
 """
 
@@ -28,6 +29,7 @@ _SLOW_AFTER, _SLOW_EVERY = 10.0, 0.25  # a path down and silent for so long is p
 _HOLD_FIRST, _HOLD_MAX, _HOLD_FORGET = 0.5, 5.0, 30.0  # hold-down before traffic returns; forgotten after a long up
 _FLIGHT_MAX = 64  # pings on their way, a bound only
 _CANDIDATE_TRIES = 10  # pings to an address the peer was seen at
+_REFUSED_WAIT = 0.020  # seconds, and four round trips, that a ping sent because of a refusal may take to be answered
 _CONFIGURED_EVERY = 10  # while the peer is used at another address, every tenth ping tries the configured one
 
 # A ping on its way: when, where to, and whether it counts for loss and silence (extra pings to try addresses do not).
@@ -52,6 +54,7 @@ class Path:
         "_pings",
         "_refused_at",
         "_refused_pinged",
+        "_refused_reason",
         "_row",
         "_row_start",
         "_silent_since",
@@ -114,6 +117,7 @@ class Path:
         self._hold = 0.0
         self._refused_at = -NEVER
         self._refused_pinged = False
+        self._refused_reason: str | None = None  # the ping was refused too: why to go down unless it is answered
         self._candidate: Address | None = None
         self._candidate_tries = 0
 
@@ -130,7 +134,9 @@ class Path:
             return []
         self._expire(now)
         if now >= self._down_at:
-            self._go_down(self._silence(now), now)
+            refused = self._refused_reason
+            self._go_down(refused or self._silence(now), now)
+            self.refused_down = refused is not None
         if now < self._next_ping:
             return []
         busy = self.mtu.busy(now)
@@ -182,6 +188,7 @@ class Path:
         """This process did not run for a while: pings from before prove nothing, neither way; ask anew at once."""
         self._flight = {number: sent for number, sent in self._flight.items() if not sent[2]}
         self._silent_since = None
+        self._refused_reason = None
         self._down_at = NEVER
         self._grace_until = now + self.timing.ping_timeout
         self.hurry(now)
@@ -281,7 +288,7 @@ class Path:
             if self.up and self._silent_since is not None:
                 self._down_at = self._silent_since + self.timing.ping_timeout
             if sent_at >= self._refused_at:
-                self._refused_at = -NEVER
+                self._refused_reason = None
         self._try_up(now)
         return sent_at
 
@@ -301,20 +308,23 @@ class Path:
         if self.disabled is not None:
             return False
         if not self.up:
-            self._row = 0
             self.reason = reason
             self.refused_down = True
             return False
-        fresh = now - self._refused_at <= self.timing.ping_timeout
-        if sure or (fresh and self._refused_pinged):
+        if sure:
             self._go_down(reason, now)
             self.refused_down = True
             self._flight.clear()
-        elif not fresh:
+            return False
+        wait = _REFUSED_WAIT + 4 * (self.quality.latency or 0.0)
+        if now - self._refused_at > wait:  # not more often, or who forges them makes us flood
             self._refused_at = now
             self._refused_pinged = False
             self.hurry(now)
             return True
+        if self._refused_pinged and self.answered < self._refused_at:
+            self._refused_reason = reason
+            self._down_at = min(self._down_at, self._last_main + wait)
         return False
 
     def sent(self, size: int, now: float) -> bool:
@@ -363,6 +373,7 @@ class Path:
         self._row = 0
         self._down_at = NEVER
         self._refused_at = -NEVER
+        self._refused_reason = None
         self.mtu.stop()
         self.hurry(now)
 
