@@ -14,15 +14,22 @@ from cfs.wire import Health
 from transport.errors import NoQuorum, Refused
 from transport.ids import NodeId
 
+LEAVING = "this node is leaving the cluster"
+
 
 @dataclass(slots=True)
 class Condition:
-    """A replica's parts at one moment; for looking only."""
+    """A replica's parts at one moment; for looking only.
+
+    verdict: why the node is quorate or not, in one sentence; empty until there is a verdict about this membership.
+    """
 
     me: NodeId
     now: float
+    leaving: bool
     closed: bool
     quorate: bool
+    verdict: str
     primary: Primary
     catchup: CatchUp
     store: LocalStore
@@ -48,10 +55,14 @@ class Condition:
         """Why neither writes nor linearizable reads are possible here, or nothing."""
         primary, catchup = self.primary, self.catchup
         choice = primary.choice
+        if self.leaving:
+            return LEAVING
+        if self.closed or not self.verdict:
+            return "the membership of the cluster is changing: what the votes say of the new one is not known yet"
         if not self.quorate:
-            return "this node is not quorate"
-        if self.closed or choice is None:
-            return "the members of the cluster are changing"
+            return f"this node is not quorate: {self.verdict}"
+        if choice is None:
+            return "the members of the cluster are telling each other what their stores hold"
         if choice.leader is None:
             return choice.reason
         if self.open:

@@ -5,7 +5,7 @@ Each text names the path and what to do. The same operation is refused alike on 
 
 from __future__ import annotations
 
-from transport.errors import BadArgument, ClusterError, Refused, TooLarge
+from transport.errors import BadArgument, ClusterError, OutcomeUnknown, Refused, TooLarge
 
 __all__ = [
     "BadArgument",
@@ -14,6 +14,7 @@ __all__ = [
     "Denied",
     "DiskFailed",
     "Exists",
+    "Expired",
     "IsDirectory",
     "NameInvalid",
     "NoSpace",
@@ -79,6 +80,13 @@ class DiskFailed(Refused):
 
 class Denied(Refused):
     """The caller's credentials or the path rules do not allow it (EACCES)."""
+
+
+class Expired(OutcomeUnknown):
+    """The log is so far from the index at which the operation was made that an earlier outcome may be forgotten.
+
+    Too far on, or (a history that was set aside) not there yet. Nothing was done this time.
+    """
 
 
 class Compacted(ClusterError):  # noqa: N818

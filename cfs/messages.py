@@ -77,8 +77,9 @@ class Operation:
     id: 16 random bytes of the client's; a retry carries the same, and is applied once.
     writer: the node that proposes it.  time: client's clock, Unix nanoseconds, 0..MAX_TIME; becomes mtime, decides
     nothing.
-    since: the log index known when it was *first* proposed, 0 = not told. A retry that comes more than OUTCOMES indexes
-        later is refused as EXPIRED (its first outcome may be forgotten), which makes exactly-once strict.
+    since: a log index committed before it was *first* proposed, 0 = not told; every retry says the same. Applied more
+        than OUTCOMES indexes later, or not behind it, the operation is refused as EXPIRED: an earlier outcome may be
+        forgotten. That makes exactly-once strict; too small a number only refuses earlier.
     condition: None, or the revision the entry at `path` must have; 0 = it must not exist.
     """
 

@@ -39,8 +39,8 @@ class Proposals:
     def add(self, operation: Operation, now: float) -> Pending | None:
         """None: the same one is under way already. Raises QueueFull, TooLarge, Refused (id used for another)."""
         known = self._pending.get(operation.id)
-        if known is not None:
-            operation.time = known.operation.time  # the same request again is made at another moment
+        if known is not None:  # the moment of a request is no part of it, nor is what its client knew of the log then
+            operation.time, operation.since = known.operation.time, known.operation.since
         encoded = operation.encode()
         if known is not None:
             if known.encoded != encoded:

@@ -6,6 +6,7 @@ from cfs.errors import (
     BadArgument,
     Conflict,
     Exists,
+    Expired,
     IsDirectory,
     NameInvalid,
     NoSpace,
@@ -62,5 +63,5 @@ def refusal(operation: Operation, result: Result) -> Refused | OutcomeUnknown | 
         case Code.INVALID:
             return BadArgument(f"{path}: not possible as asked" if path else "limits out of their range")
         case Code.EXPIRED:
-            text = f"{path}: retried too late, its first outcome is no longer known; look before you retry"
-            return OutcomeUnknown(text, operation.id.hex())
+            text = f"{path}: asked again too late, or of another history of the cluster: what became of it is not known"
+            return Expired(text, operation.id.hex())

@@ -14,7 +14,7 @@ from math import inf
 
 from cfs import wire
 from cfs.catchup import CatchUp
-from cfs.condition import Condition
+from cfs.condition import LEAVING, Condition
 from cfs.dataset import DataSetKeeper
 from cfs.disk import StoreImage
 from cfs.epochs import names
@@ -69,6 +69,7 @@ class Replica:
         self._barriers = Barriers(settings.deadline)
         self._store = LocalStore(image, settings, log, self._applied)
         self._events.clear()  # what was applied while opening the store nobody watched yet
+        self._leaving = False
         self._closed = True  # no messages count: not yet in a regular configuration, or after its transitional event
         self._enter(Primary(NO_RING, ()))
         self._told = self._summary()
@@ -78,7 +79,7 @@ class Replica:
         self._primary = primary
         self._events = deque(event for event in self._events if not isinstance(event, Claim))  # nobody told it yet
         self._propose_head = wire.encode(primary.ring, wire.Propose(b""))
-        self._quorate = False  # a verdict is about one membership
+        self._quorate, self._verdict = False, ""  # a verdict is about one membership
         self._reported = False
         self._claimed: int | None = None
         self._attempt_begins()
@@ -139,14 +140,16 @@ class Replica:
         if moved:
             self._settle()
 
-    def set_quorate(self, quorate: bool, now: float) -> None:
+    def set_quorate(self, quorate: bool, now: float, reason: str = "") -> None:
         """The quorum service's verdict about the present configuration: told after each regular one, also when it is
         the same as before (until then the last verdict counts for nothing here), and False when its lease ends.
+
+        reason: why, in one sentence.
         """
         self._now = now
         if not quorate:
             self._give_up("quorum was lost while it was under way")
-        self._quorate = quorate
+        self._quorate, self._verdict = quorate, reason or "the votes do not suffice"
         self._settle()
 
     def set_nodes(self, votes: dict[NodeId, int], now: float) -> None:
@@ -173,7 +176,7 @@ class Replica:
         self._now = now
         known = None if self.unreadable() else self.state.outcome(operation.id)
         if known is not None:
-            self._events.append(Outcome(operation, known, repeated=True))
+            self._events.append(Outcome(operation, known, "", self._holders(known.index), repeated=True))
             return
         refusal = self.refusal()
         if refusal is not None:
@@ -214,9 +217,20 @@ class Replica:
         self._settle()
 
     def leave(self, now: float) -> None:
-        """This process will end cleanly: let the disk bring its database up to date."""
+        """This process will end cleanly: take no more writes, let the disk bring its database up to date."""
         self._now = now
+        self._leaving = True
         self._store.checkpoint(now)
+
+    def left(self, now: float) -> None:
+        """It says goodbye now: what is still under way will have no outcome here."""
+        self._now = now
+        self._give_up(LEAVING)
+
+    @property
+    def waiting(self) -> bool:
+        """Somebody here waits for the outcome of a write, or for a linearizable read."""
+        return len(self._proposals) > 0 or self._barriers.next_deadline() is not None
 
     def next_timeout(self) -> float | None:
         stall = self._store.journal.stall_time() if self._readiness.announced else None
@@ -312,7 +326,17 @@ class Replica:
         return self._condition().status(self.settings, self.malformed)
 
     def _condition(self) -> Condition:
-        return Condition(self.me, self._now, self._closed, self._quorate, self._primary, self._catchup, self._store)
+        return Condition(
+            self.me,
+            self._now,
+            self._leaving,
+            self._closed,
+            self._quorate,
+            self._verdict,
+            self._primary,
+            self._catchup,
+            self._store,
+        )
 
     def _summary(self) -> tuple[str, str]:
         condition = self._condition()
@@ -423,7 +447,9 @@ class Replica:
                 result = self.state.outcome(pending.operation.id)
                 if result is not None:
                     self._proposals.take(pending.operation.id)
-                    self._events.append(Outcome(pending.operation, result, repeated=True))
+                    self._events.append(
+                        Outcome(pending.operation, result, "", self._holders(result.index), repeated=True)
+                    )
         if current and taken:
             self._catchup.complete = True
             self._append_kept()
@@ -487,8 +513,13 @@ class Replica:
             self._events.append(Changed(index, applied.changes))
         pending = self._proposals.take(operation.id)
         if pending is not None:
-            durable = tuple(sorted(node for node, claim in self._primary.claims.items() if claim >= index))
-            self._events.append(Outcome(pending.operation, applied.result, "", durable, applied.repeated))
+            holders = self._holders(index)
+            self._events.append(Outcome(pending.operation, applied.result, "", holders, applied.repeated))
+
+    def _holders(self, index: int) -> tuple[NodeId, ...]:
+        """Whose disks are known to hold the log up to `index`, visible here."""
+        claims = self._primary.claims if self._primary.opened else {}
+        return tuple(sorted({self.me} | {node for node, claim in claims.items() if claim >= index}))
 
     def _send_proposal(self, pending: Pending) -> None:
         pending.sent_in = self._primary.ring

@@ -3,8 +3,8 @@
 Source: DESIGN 7. `apply` is deterministic and total: nodes that apply the same log are equal in everything but the
 history kept for watchers. Every condition is judged here, in log order. True between any two calls:
     same revision <=> same digest, on nodes that applied the same log
-    an operation id is applied once within OUTCOMES log indexes, and refused as EXPIRED beyond if it says since when it
-    waits
+    an operation id is applied once within `window` log indexes; for ever, if it says since when it waits: it is refused
+        as EXPIRED wherever its earlier outcome might be forgotten
 """
 
 from __future__ import annotations
@@ -29,10 +29,17 @@ HISTORY = 16_384  # changes kept for watchers
 class State:
     """index: the last log index applied. Reads are plain methods and never wait."""
 
-    def __init__(self, image: StateImage | None = None, history: int = HISTORY, tree: Tree | None = None) -> None:
+    def __init__(
+        self,
+        image: StateImage | None = None,
+        history: int = HISTORY,
+        tree: Tree | None = None,
+        window: int = OUTCOMES,
+    ) -> None:
         """From an image (None: the empty state). Raises ValueError if its entries do not make a tree.
 
         tree: made of the image's entries before (`Tree.filled`), when there are too many to do it in one turn.
+        window: log indexes for which outcomes are kept; alike on all nodes, so another one is for tests.
         """
         image = image or StateImage()
         self.index = image.index
@@ -42,6 +49,7 @@ class State:
         self._outcomes: dict[_Bytes, _Bytes] = dict(image.outcomes)
         self._order: deque[_Bytes] = deque(self._outcomes)
         self._new_outcomes: dict[_Bytes, _Bytes] = {}
+        self._window = window
         self._history = History(image.revision, history)
 
     # --- the machine ---------------------------------------------------------------------------------------------
@@ -52,8 +60,8 @@ class State:
         known = self._outcomes.get(operation.id)
         if known is not None:
             return Applied(Result.decode(known), (), repeated=True)
-        if operation.since and index > operation.since + OUTCOMES:
-            result = Result(Code.EXPIRED, index)
+        if operation.since and not 0 < index - operation.since <= self._window:
+            result = Result(Code.EXPIRED, index)  # forgotten by now, perhaps; or said of a history that was set aside
             changes: tuple[Change, ...] = ()
         else:
             result, changes = self._judge.judge(operation, index)
@@ -69,7 +77,7 @@ class State:
         assert index > self.index
         self.index = index
         order, outcomes = self._order, self._outcomes
-        while order and int.from_bytes(outcomes[order[0]][1:9], "big") <= index - OUTCOMES:
+        while order and int.from_bytes(outcomes[order[0]][1:9], "big") <= index - self._window:
             ident = order.popleft()
             del outcomes[ident]
             self._new_outcomes.pop(ident, None)
@@ -190,7 +198,7 @@ class State:
             self._judge.limits,
             self._tree.dirty,
             self._new_outcomes,
-            max(0, self.index - OUTCOMES),
+            max(0, self.index - self._window),
             self._staging.dirty,
         )
         self._tree.dirty, self._new_outcomes, self._staging.dirty = {}, {}, {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cfs.disk import DiskRequest
+from cfs.limits import OUTCOMES
 from cfs.messages import Change, Operation, Result
 from transport.ids import NodeId
 
@@ -19,6 +20,7 @@ class StoreSettings:
 
     max_pending, max_pending_bytes: proposals of this node without an outcome; beyond, QueueFull.
     retain_bytes, retain_records: of the log kept in memory behind the tree, for members that were away.
+    outcomes: log indexes for which an operation's outcome is known; part of the replicated state, alike on all nodes.
     """
 
     durable: bool = True
@@ -27,6 +29,7 @@ class StoreSettings:
     max_pending_bytes: int = MAX_PENDING_BYTES
     retain_bytes: int = 32 << 20
     retain_records: int = 50_000
+    outcomes: int = OUTCOMES
 
 
 @dataclass(slots=True)

@@ -55,10 +55,11 @@ class LocalStore:
         self.trouble = image.message if self.health is Health.LOST else ""
         self.take_all = image.health in (StoreHealth.DAMAGED, StoreHealth.MISSING)
         try:
-            self.state = State(image.state)
+            self.state = State(image.state, window=settings.outcomes)
         except ValueError as error:
             say.error(f"store: the tree on disk is damaged: {error}")
-            self.state, self.health, self.trouble, self.take_all = State(), Health.LOST, "damaged", True
+            self.state = State(window=settings.outcomes)
+            self.health, self.trouble, self.take_all = Health.LOST, "damaged", True
         self.log = Log() if self.take_all else _log_of(image)
         self.committed = max(min(image.commit_index, self.log.end.index), self.log.base.index)
         self.journal = Journal(self.log.end.index, self.committed, settings.durable)
@@ -217,7 +218,7 @@ class LocalStore:
         image = received.image
         assert image is not None
         tree = yield from Tree.filled(image.revision, image.entries.values())
-        state = State(image, tree=tree)
+        state = State(image, tree=tree, window=self._settings.outcomes)
         if state.digest() != received.digest:
             raise WireError("the tree received has another digest than the sender's")
         log = Log(received.position, received.lineage)
@@ -229,7 +230,7 @@ class LocalStore:
 
     def begin(self, lineage: Lineage, now: float) -> None:
         """The first store of a cluster: the empty tree."""
-        self._adopt(State(), Log(START, lineage), 0, False, now)
+        self._adopt(State(window=self._settings.outcomes), Log(START, lineage), 0, False, now)
 
     def _adopt(self, state: State, log: Log, committed: int, aside: bool, now: float) -> None:
         position = log.base

@@ -25,6 +25,7 @@ from clusterd.changes import Changes, ConfigApplied, KeysChanged, Removed
 from clusterd.reconfigure import Apply, Concluded, Kind, Reconfigure
 from clusterd.reconfigure import Multicast as ConfigMulticast
 from clusterd.rotation import Rotation
+from quorum.reasons import turned_away
 from quorum.votequorum import Multicast as QuorumMulticast
 from quorum.votequorum import SaveState, Verdict, Votequorum
 from transport.core import Entropy, Log, earliest
@@ -42,6 +43,8 @@ SYNC, QUORUM, STORE, GROUPS, CONFIG = 1, 2, 3, 4, 5
 """Channels: the first byte of every message on the ring."""
 GOODBYE_WAIT = 0.2
 """Seconds that a clean leave waits for its last ordered message to be sent."""
+OUTCOMES_WAIT = 0.05
+"""Seconds that it waits for the outcomes of writes under way: they take milliseconds, a leave less than 0.1 s."""
 
 NodeEvent = (
     StoreEvent
@@ -95,6 +98,7 @@ class Node:
         self._events: deque[NodeEvent] = deque()
         self._unsent: deque[tuple[bytes, bool]] = deque()  # our services' messages that the ring had no room for
         self._goodbye_at: float | None = None
+        self._outcomes_until: float | None = None
 
     def start(self, now: float) -> None:
         self.rotation.watch(now)
@@ -190,18 +194,20 @@ class Node:
         """Leave the ring cleanly; `left` becomes true when the goodbye was handed out to be sent.
 
         Under allow_downscale the others must first hear, in order, that our votes go; a ring that does not turn is
-        not waited for.
+        not waited for. Writes under way get their outcome, if it comes soon; new ones are refused.
         """
         self.replica.leave(now)
         self.votequorum.leave()
+        self._outcomes_until, self._goodbye_at = now + OUTCOMES_WAIT, now + GOODBYE_WAIT
         self._pump(now)
-        if self.endpoint.srp.backlog_bytes == 0:
-            self._goodbye(now)
-        else:
-            self._goodbye_at = now + GOODBYE_WAIT
+
+    def _may_go(self) -> bool:
+        """All that was said is sent, and nobody waits for an outcome."""
+        return self.endpoint.srp.backlog_bytes == 0 and not self._unsent and not self.replica.waiting
 
     def _goodbye(self, now: float) -> None:
-        self._goodbye_at = None
+        self._outcomes_until = self._goodbye_at = None
+        self.replica.left(now)
         self.endpoint.leave(now)
         self._pump(now)
 
@@ -237,6 +243,7 @@ class Node:
             self.reconfigure.next_timeout(),
             self.rotation.next_timeout(),
             self._goodbye_at,
+            self._outcomes_until,
         )
 
     def handle_timeout(self, now: float) -> None:
@@ -246,7 +253,10 @@ class Node:
             listed = self.changes.config.transport.nodes.keys()
             members = self.configuration.members if self.configuration is not None else ()
             self.rotation.handle_timeout(now, may=self.votequorum.quorate(now) and listed >= set(members))
-        if self._goodbye_at is not None and (now >= self._goodbye_at or self.endpoint.srp.backlog_bytes == 0):
+        if self._outcomes_until is not None and now >= self._outcomes_until:
+            self._outcomes_until = None
+            self.replica.left(now)
+        if self._goodbye_at is not None and now >= self._goodbye_at:
             self._goodbye(now)
         for core in (self.endpoint, self.replica, self.reconfigure):
             due = core.next_timeout()
@@ -292,6 +302,8 @@ class Node:
                 self._send(SYNC, payload)
                 moved = True
         self.left = self.endpoint.srp.left
+        if self._goodbye_at is not None and self._may_go():
+            self._goodbye(now)
 
     def _pump_groups(self) -> bool:
         moved = False
@@ -319,7 +331,7 @@ class Node:
 
     def _on_verdict(self, verdict: Verdict, now: float) -> None:
         self.reconfigure.was_quorate = verdict.quorate
-        self.replica.set_quorate(verdict.quorate, now)
+        self.replica.set_quorate(verdict.quorate, now, turned_away(verdict))
         # When votequorum let the absent go, the store's data set follows: by log entries, one node at a time.
         lowered = verdict.quorate and self.votequorum.lowered
         self.replica.lower_data_set(frozenset(verdict.members) if lowered else None, now)

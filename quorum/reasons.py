@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from quorum.electorate import Electorate, Rule
+from quorum.events import Verdict
 from quorum.lease import Lease
 from transport.ids import NodeId, RingId
 
@@ -48,6 +49,13 @@ def votes(electorate: Electorate, device_due: bool, name_of: Callable[[NodeId], 
     if device_due and not electorate.quorate:
         return f"{sentence}; the quorum device has not voted in this ring yet"
     return sentence
+
+
+def turned_away(verdict: Verdict) -> str:
+    """The verdict for a writer it turns away: the votes needed are said also when those of the membership would do."""
+    if verdict.quorate or verdict.total < verdict.quorum:
+        return verdict.reason
+    return f"{verdict.reason}; {verdict.quorum} of {verdict.expected} votes needed"
 
 
 def lapsed(lease: Lease, ring_id: RingId, name_of: Callable[[NodeId], str], now: float) -> str:

@@ -17,9 +17,10 @@ from random import Random
 from typing import Any
 
 from cfs.disk import Adopt, AppendLog, Checkpoint, MarkCommit, TruncateTail
-from cfs.messages import Kind, Operation, Result
+from cfs.messages import Code, Kind, Operation, Result
 from cfs.records import RecordKind
 from cfs.replica import Replica
+from cfs.state import State
 from cfs.status import BarrierDone, BarrierFailed, Changed, Claim, Multicast, Outcome, StoreSettings
 from tests.sim.disk import SimDisk
 from transport.core import SilentLog
@@ -119,6 +120,8 @@ class Cluster:
         self.history: list[Attempt] = []
         self.applied: dict[int, bytes] = {}  # log index -> chain, as made visible anywhere
         self.digests: dict[int, bytes] = {}
+        self.follower = State(window=self.settings.outcomes)  # applies, once for all, what became visible anywhere
+        self.decided: dict[bytes, Result] = {}  # by operation id: what the one history says of it
         self.highest_ack = 0
         self.counts: dict[str, int] = {}
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
@@ -488,6 +491,8 @@ class Cluster:
         operation = Operation(
             self.random.randbytes(16), Kind.PUT, path, data, condition=condition, writer=n, time=self._ops
         )
+        replica = self.nodes[n].replica
+        operation.since = max(1, replica.state.index) if replica is not None else 0
         return self.propose(n, operation)
 
     def propose(self, n: int, operation: Operation) -> Attempt:
@@ -520,7 +525,8 @@ class Cluster:
         attempt = node.attempts.pop(event.operation.id, None)
         if attempt is None:
             raise Broken(f"node {node.id}: an outcome nobody waits for")
-        attempt.ended, attempt.result, attempt.unknown = self.now, event.result, event.result is None
+        result = event.result if event.result is None or event.result.code is not Code.EXPIRED else None
+        attempt.ended, attempt.result, attempt.unknown = self.now, result, result is None
         if self.now - attempt.began > self.settings.deadline + 0.5:
             raise Broken(f"node {node.id}: outcome after {self.now - attempt.began:.1f} s")
         self.count("acknowledged" if event.result else "unknown")
@@ -577,7 +583,25 @@ class Cluster:
             digest = replica.state.digest()
             if self.digests.setdefault(index, digest) != digest:
                 raise Broken(f"node {node.id}: another tree at index {index}")
+            self._follow(replica, index)
         node.shown = index
+
+    def _follow(self, replica: Replica, index: int) -> None:
+        """Exactly once (S3): no operation that says since when it waits is judged a second time."""
+        for record in replica.log.slice(self.follower.index, index):
+            if record.index != self.follower.index + 1:
+                return  # this node got the state, without the records: another one has them
+            if record.kind is not RecordKind.OPERATION:
+                self.follower.advance(record.index)
+                continue
+            operation = Operation.decode(record.body)
+            applied = self.follower.apply(operation, record.index)
+            if applied.repeated:
+                continue
+            if applied.result.code is Code.EXPIRED:
+                self.count("expired")
+            elif self.decided.setdefault(operation.id, applied.result) is not applied.result and operation.since:
+                raise Broken(f"{operation.id.hex()} applied at {self.decided[operation.id]} and at {record.index}")
 
     def settled(self) -> bool:
         """All nodes up, one ring, synced at the same revision, writable, nothing under way."""
@@ -621,7 +645,7 @@ class Cluster:
         acked: list[tuple[int, Attempt]] = []
         tried = {attempt.operation.id for attempt in self.history if not attempt.refused}
         for attempt in self.history:
-            outcome = end.outcome(attempt.operation.id)
+            outcome = self.decided.get(attempt.operation.id) or end.outcome(attempt.operation.id)
             if attempt.refused and outcome is not None and attempt.operation.id not in tried:
                 raise Broken(f"refused, yet done: {attempt}")
             if attempt.result is not None:

@@ -2,7 +2,8 @@
 
 Profiles say which promises hold whole: `majority` (no narrow epochs, so every check is strict), `disks` (as that, with
 stores lost, damaged, full and slow, never more than a minority at once), `narrow` (a half may be quorate, an operator
-may force a minority: acknowledged writes are in the tree at the end, or set aside), `members` (the nodelist changes).
+may force a minority: acknowledged writes are in the tree at the end, or set aside), `members` (the nodelist changes),
+`window` (as `majority`, but outcomes are soon forgotten, and clients ask again whenever they like).
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from random import Random
 
 from cfs import turns
 from cfs.messages import Kind, Operation
+from cfs.status import StoreSettings
 from tests.cfs.cluster import Broken, Cluster
 
-PROFILES = ("majority", "disks", "narrow", "members")
+WINDOW = 24  # outcomes kept in `window`: a few seconds' writes
+PROFILES = ("majority", "disks", "narrow", "members", "window")
 
 
 class Swarm:
@@ -37,7 +40,13 @@ class Swarm:
             votes[self.random.randint(1, size)] = 2
         self.forced: set[frozenset[int]] = set()
         self.cluster = Cluster(
-            seed, votes, strict=profile != "narrow", latency=latency, delay=delay, quorate=self._quorate
+            seed,
+            votes,
+            strict=profile != "narrow",
+            settings=StoreSettings(outcomes=WINDOW) if profile == "window" else None,
+            latency=latency,
+            delay=delay,
+            quorate=self._quorate,
         )
         self.token = 0
         self.paths = [f"f{n}" for n in range(12)]
@@ -97,11 +106,11 @@ class Swarm:
     def _retry(self, node: int) -> None:
         """A client tries again under the same id, perhaps elsewhere."""
         cluster, random = self.cluster, self.random
-        last = random.choice(cluster.history[-20:])
-        if last.ended is not None and last.unknown:
+        last = random.choice(cluster.history if self.profile == "window" else cluster.history[-20:])
+        if last.ended is not None and (last.unknown or self.profile == "window"):
             old = last.operation
             again = Operation(old.id, Kind.PUT, old.path, old.data, condition=old.condition, writer=old.writer)
-            again.time = old.time
+            again.time, again.since = old.time, old.since
             cluster.propose(node, again)
 
     def _fault(self) -> None:

@@ -61,6 +61,50 @@ def test_a_retry_that_comes_too_late_is_unknown_not_applied() -> None:
     assert isinstance(refusal(late, applied.result), OutcomeUnknown)
 
 
+def test_an_operation_of_a_history_that_was_set_aside_is_unknown_not_applied() -> None:
+    """`since` is not behind us: it was told where the log was longer. When it would be too late here nobody can say."""
+    state = State(window=10)
+    run(state, put("a"), put("b"))
+    for since in (3, 4, 1 << 63):  # the next index is 3
+        applied = run(State(state.image(), window=10), put("f", since=since))[0]
+        assert applied.result.code is Code.EXPIRED, since
+    assert run(state, put("f", since=2))[0].result.ok
+
+
+def test_a_retry_is_never_applied_twice_whenever_it_comes() -> None:
+    """Exactly once has no end for who says since when (S3): at every distance the first outcome, or EXPIRED."""
+    for distance in range(1, 30):
+        state = State(window=8)
+        run(state, put("before"))
+        write = put("f", since=1)
+        assert run(state, write)[0].result.ok
+        for _ in range(distance - 1):
+            run(state, put("other"))
+        again = run(state, write)[0]
+        assert again.changes == (), distance
+        assert again.repeated == (distance < 8), distance
+        assert again.result.code is (Code.OK if distance < 8 else Code.EXPIRED)
+
+
+def test_who_does_not_say_since_when_is_covered_for_the_window_only() -> None:
+    """Old clients: the same id within the window is the same operation; behind it nobody remembers."""
+    state = State(window=8)
+    write = put("f")
+    run(state, write, *(put("other") for _ in range(6)))
+    assert run(state, write)[0].repeated
+    run(state, *(put("other") for _ in range(1)))
+    assert run(state, write)[0].changes
+
+
+def test_outcomes_of_another_window_do_not_outlive_this_one() -> None:
+    """A store read from disk may bring more: what is known decides, so it must be alike on all nodes."""
+    state = State()
+    first = put("f", since=0)
+    run(state, first, *(put("other") for _ in range(20)))
+    small = State(state.image(), window=8)
+    assert not run(small, first)[0].repeated
+
+
 def test_a_retry_in_time_is_applied() -> None:
     """At the very edge the table still covers everything since."""
     state = State()
