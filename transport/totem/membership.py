@@ -21,7 +21,7 @@ from transport.totem.gather import Gather, Silence
 from transport.totem.joins import CommitToken, Entry, Join
 from transport.totem.merging import Merging
 from transport.totem.operational import Operational
-from transport.totem.recovery import Recovery, own_entry
+from transport.totem.recovery import Recovery, contradicts, own_entry
 from transport.totem.reserve import Reserve
 from transport.totem.stats import Send
 from transport.totem.views import Views
@@ -332,6 +332,8 @@ class Membership:
     def _second_round(self, token: CommitToken, now: float) -> None:
         phase, ctx = self.phase, self.ctx
         if isinstance(phase, Commit) and phase.full_round(token):
+            if self._contradicted(token, now):
+                return
             phase.token = token
             phase.forward(now)
             self._note_echoes(phase.incarnations, now)
@@ -343,6 +345,20 @@ class Membership:
             if phase.ring.token_seq == 0 and phase.ring.arrived is None:
                 phase.ring.take(phase.ring.first_token(), now)
 
+    def _contradicted(self, token: CommitToken, now: float) -> bool:
+        """Does somebody say of our last ring what cannot be? Then go on without, for a while."""
+        if self.installed is None:
+            return False
+        liars = tuple(e.node for e in token.entries if contradicts(e, self.installed, token.entries))
+        if not liars:
+            return False
+        self.ctx.stats.malformed += 1
+        for node in liars:
+            self.silence.add(node, self.ctx.config.consensus, now)
+        self.enter_gather(f"{names(liars)} contradict what is known of ring {self.ring_id}", now)
+        self.row_changed(now)
+        return True
+
     def install(self, recovery: Recovery, now: float) -> Operational:
         """All members have what the transitional ones need: deliver it, and the configurations around it."""
         ctx, old, ring = self.ctx, self.installed, recovery.ring
@@ -352,7 +368,9 @@ class Membership:
         left = tuple(node for node, incarnation in before.items() if incarnations.get(node) != incarnation)
         members, together = ring.members, recovery.transitional
         recovery.finish(ConfigurationChange(True, ring.ring_id, members, joined, left, together, incarnations))
-        ring.delivered = ring.cap or 0
+        if ring.others:
+            assert ring.cap is not None, "a ring is installed before this node was ready"
+            ring.delivered = ring.cap
         ring.cap = None
         ring.accelerate = True
         self.installed = Installed(ring, incarnations, {entry.node: entry.stamp for entry in recovery.entries})

@@ -82,8 +82,9 @@ class Operational:
             self._report_at = min(self._report_at, max(now, self._due()))
 
     def want(self, want: Want) -> None:
-        """Somebody asks for the token."""
-        if want.ring_id == self.ring.ring_id and want.token_seq > self._want_seq:
+        """Somebody asks for the token. Nobody can have seen one that is a round ahead of the one here last."""
+        ring = self.ring
+        if want.ring_id == ring.ring_id and self._want_seq < want.token_seq <= ring.token_seq + len(ring.members):
             self._want_seq = want.token_seq
 
     def report(self, sender: NodeId, report: ProgressReport, now: float) -> None:

@@ -23,6 +23,7 @@ from transport.totem.context import Context, Installed
 from transport.totem.joins import Entry
 from transport.totem.messages import ENCAPSULATED, MCAST_HEAD, SAFE, mcast_head, mcast_sender
 from transport.totem.ring import Ring
+from transport.totem.window import SPAN
 
 
 class Recovery:
@@ -129,7 +130,7 @@ class Recovery:
         token = ring.held
         assert token is not None
         members = len(ring.members)
-        if token.ready == members:
+        if token.ready == members and self._ready:  # all but us ready without us: not believed
             return True
         ring.send(self)
         if not self._queue and not self._done:
@@ -139,11 +140,11 @@ class Recovery:
                 token.install = token.seq
         if token.pending == 0 and not self._ready and ring.window.aru >= token.install:
             self._ready = True
-            ring.cap = token.install
+            ring.cap = max(token.install, ring.window.released)
             token.ready = min(members, token.ready + 1)
             if self._old is not None:
                 self._old.obligations.update(self.transitional)
-        if token.ready == members:
+        if token.ready == members and self._ready:
             return True
         ring.delivered = ring.window.aru if ring.cap is None else min(ring.window.aru, ring.cap)
         ring.forward(self.waiting, now)
@@ -218,6 +219,24 @@ def pack_obligations(nodes: set[NodeId], members: tuple[NodeId, ...]) -> int:
 
 def unpack_obligations(bits: int, members: tuple[NodeId, ...]) -> set[NodeId]:
     return {node for i, node in enumerate(members) if bits >> i & 1}
+
+
+def contradicts(entry: Entry, old: Installed, entries: list[Entry]) -> bool:
+    """Is this entry, of one that says it was with us in our last ring, none that such a member can have?
+
+    It was a member, and is the same process; what was released here all have, itself too, and nobody can be further
+    ahead than a window; nothing is known to be everywhere that one of those together lacks.
+    """
+    if entry.old_ring != old.ring_id:
+        return False
+    window = old.ring.window
+    least = min(other.aru for other in entries if other.old_ring == old.ring_id)
+    return (
+        old.incarnations.get(entry.node) != entry.incarnation
+        or entry.aru < window.released
+        or entry.high > window.aru + SPAN
+        or entry.stable > least
+    )
 
 
 def own_entry(ctx: Context, old: Installed | None, stamp: int) -> Entry:

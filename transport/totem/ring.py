@@ -19,7 +19,7 @@ from transport.ids import NodeId, RingId
 from transport.totem import flow
 from transport.totem.messages import MCAST_HEAD, RTR_MAX, Token, mcast_sender, pack_mcast, pack_ring
 from transport.totem.stats import Send, Stats
-from transport.totem.window import Window
+from transport.totem.window import LIMIT_LEAST, LIMIT_WINDOWS, SPAN, Window
 
 ACCELERATE_FROM = 8  # multicasts in one visit; with fewer, sending behind the token only delays stability
 ACCELERATED_WINDOW = 16  # at most so many go behind the token
@@ -102,9 +102,9 @@ class Ring:
         self.index = members.index(me)
         self.successor = members[(self.index + 1) % count]
         self.others = tuple(node for node in members if node != me)
-        self.config = config
         self.frame_budget = frame_budget
         self.window = Window()
+        self.configure(config)
         self.arus = [0] * count
         self.claims: list[int | None] = [None] * count
         self.head = 0
@@ -138,6 +138,11 @@ class Ring:
         self._ask_again = ASK_AGAIN
         self._asked_upto = 0
 
+    def configure(self, config: TotemConfig) -> None:
+        """Settings, in force from now on."""
+        self.config = config
+        self.window.limit = max(LIMIT_LEAST, LIMIT_WINDOWS * config.window_bytes)
+
     def first_token(self) -> Token:
         """The token the representative starts a new ring with, in recovery."""
         count = len(self.members)
@@ -161,7 +166,8 @@ class Ring:
 
         A sealed frame does not say whom it is for, so whoever can copy datagrams, or has the address of the member it
         was sent to, could bring a token to another: there would be two. But a token goes round by one member at each
-        hop, so its token_seq says whose turn it is.
+        hop, so its token_seq says whose turn it is. One that gave out more numbers than flow control lets anybody be
+        behind is no true one: it would end all sending here.
         """
         if (
             token.ring_id != self.ring_id
@@ -169,7 +175,7 @@ class Ring:
             or (self.arrived is not None and token.token_seq <= self.arrived.token_seq)
             or len(token.arus) != len(self.members)
             or (token.token_seq - 1 - self.index) % len(self.members)  # somebody else's turn
-            or token.seq < self.seq
+            or not self.seq <= token.seq <= self.window.aru + SPAN
         ):
             self._stats.tokens_ignored += 1
             return False
@@ -179,8 +185,12 @@ class Ring:
         return True
 
     def receive(self, seq: int, frame: bytes) -> bool:
-        """A multicast of this ring; the head was checked. False: had it, or too far ahead."""
-        if not self.window.add(seq, frame):
+        """A multicast of this ring; the head was checked. False: had it, too far ahead, or numbered without the token.
+
+        Nobody numbers anything while the token is here.
+        """
+        token = self.arrived or self.held
+        if (token is not None and seq > token.seq) or not self.window.add(seq, frame):
             self._stats.duplicates += 1
             return False
         if seq > self.seq:
@@ -253,23 +263,28 @@ class Ring:
             self.window.release(upto)
 
     def _answer(self, token: Token) -> None:
-        """Multicast again what the token asks for and we have, before anything new; keep the rest on it."""
+        """Multicast again what the token asks for and we have, before anything new; keep the rest on it.
+
+        Ranges that overlap are one: a number is looked up once, however often a token asks for it.
+        """
         left: list[tuple[int, int]] = []
         window = self.window
         budget = self.config.max_visit_bytes
-        for first, length in token.rtr:
-            last = first + length - 1
-            for seq in range(max(first, window.released + 1), min(last, window.high) + 1):
+        for first, length in merge_ranges(token.rtr):
+            end = first + length
+            seq = max(first, window.released + 1)
+            while seq < end:
+                if seq > window.high or self.visit_bytes >= budget:
+                    left.append((seq, end - seq))
+                    break
                 frame = window.get(seq)
-                if frame is None or self.visit_bytes >= budget:
+                if frame is None:
                     left.append((seq, 1))
-                    continue
-                self.visit_bytes += len(frame)
-                self._stats.answered += 1
-                self._out.append(Send(self.others, frame, "mcast", redundant=True))
-            if last > window.high:
-                start = max(first, window.high + 1)
-                left.append((start, last - start + 1))
+                else:
+                    self.visit_bytes += len(frame)
+                    self._stats.answered += 1
+                    self._out.append(Send(self.others, frame, "mcast", redundant=True))
+                seq += 1
         token.rtr = merge_ranges(left)[:RTR_MAX]  # what is cut off, its askers ask for again
 
     def _ask(self, token: Token, now: float) -> None:

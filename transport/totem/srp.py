@@ -168,7 +168,7 @@ class Srp:
         ctx.nodes = dict(nodes)
         ctx.backlog.configure(config.queue_bytes, config.max_message)
         if isinstance(membership.phase, Operational | Recovery):
-            membership.phase.ring.config = config
+            membership.phase.ring.configure(config)
         membership.views.own.votes = nodes[ctx.me]
         membership.views.changed()
         affected = membership.forget(gone)

@@ -1,21 +1,25 @@
 """The multicasts of one ring by seq: what is here, up to where without a gap, what may be let go.
 
 True between any two calls:  released <= aru <= high.  A frame at or below `released` is gone, one above is kept
-until release() covers it; nothing else ever takes a frame out. At most SPAN seqs above aru are taken in, so a
-peer cannot make this grow without bound.
+until release() covers it; nothing else ever takes a frame out. At most SPAN seqs above aru are taken in, and no
+frame that would make the kept ones larger than a limit, so a peer cannot make this grow without bound. Flow control
+stays far below the limit; a frame refused is one not received: it is asked for again.
 """
 
 from __future__ import annotations
 
 SPAN = 65536
+LIMIT_LEAST = 32 << 20  # bytes kept, whatever the settings
+LIMIT_WINDOWS = 8  # times the flow control window: all that may be given out and not known to be everywhere is 5
 
 
 class Window:
     """seq -> frame. Seqs start at 1."""
 
-    __slots__ = ("_frames", "aru", "bytes", "high", "released")
+    __slots__ = ("_frames", "aru", "bytes", "high", "limit", "released")
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = LIMIT_LEAST) -> None:
+        self.limit = limit
         self._frames: dict[int, bytes] = {}
         self.aru = 0  # everything up to here was received
         self.high = 0  # highest seq received
@@ -23,10 +27,15 @@ class Window:
         self.bytes = 0  # of the frames kept
 
     def add(self, seq: int, frame: bytes) -> bool:
-        """Take a frame in; False if it was here before, is released, or lies beyond SPAN."""
+        """Take a frame in; False if it was here before, is released, lies beyond SPAN or finds no room.
+
+        The next one in order finds room twice as long: what waits behind a gap must not keep the gap open.
+        """
         frames = self._frames
         aru = self.aru
         if seq <= aru or seq in frames or seq > aru + SPAN:
+            return False
+        if self.bytes > self.limit and (seq > aru + 1 or self.bytes > 2 * self.limit):
             return False
         frames[seq] = frame
         self.bytes += len(frame)
