@@ -93,7 +93,11 @@ GLOBAL_OPTIONS = (
 _WRITE_TIMEOUT = Option("timeout", "seconds to wait, 10; then exit 5", "S", default=10.0, convert=seconds)
 _PATH = Argument("PATH", "in the cluster's tree; a leading / is allowed", complete="path")
 _FILE = Argument("FILE", "what to write; `-` or nothing: standard input", required=False, complete="file")
-_NODES = Argument("N", "node ids or names", many=True, complete="node")
+_WRITE_NOTES = (
+    "Its directory must exist. Without quorum it is refused within a second, and\n"
+    "nothing happened (exit 4). Exit 5: it may have happened; `fs cat` tells."
+)
+_NODES = Argument("N", "node ids or names, comma lists, or `all`", many=True, complete="node")
 _PAIR_OPTIONS = (
     Option("link", "only this link", "K", convert=_number(0, 7)),
     Option("one-way", "only what A sends to B"),
@@ -109,12 +113,17 @@ GROUPS = {
 }
 
 COMMANDS = (
-    Command("status", "look:status", "everything at a glance"),
+    Command(
+        "status",
+        "look:status",
+        "everything at a glance",
+        notes="Exit 0 if a daemon answers, quorate or not. Scripts ask `clusterctl quorum`.",
+    ),
     Command(
         "quorum",
         "look:quorum",
         "may this cluster act? exit 0 yes, 4 no",
-        options=(Option("watch", "the verdict now, then every change, until Ctrl-C"),),
+        options=(Option("watch", "the verdict now, then every change, until Ctrl-C; then exit 0"),),
     ),
     Command(
         "wait-quorum",
@@ -128,17 +137,31 @@ COMMANDS = (
         "events",
         "look:events",
         "what happens: membership, quorum, links, store, config",
-        options=(Option("follow", "from now on, until Ctrl-C (there is no other way)"),),
+        options=(Option("follow", "until Ctrl-C; so also without this option"),),
     ),
     Command(
         "expected",
         "change:expected",
         "set the expected votes",
         (Argument("N", "votes, 1 or more", convert=_number(1, 0xFFFFFFFF)),),
+        notes="For what is left of a cluster that lost nodes for good. Only when those are\n"
+        "certainly off, else two parts may act at once. A node that joins raises it again.",
     ),
-    Command("reload", "change:reload", "apply the changed configuration file to all nodes"),
-    Command("key rotate", "change:key_rotate", "make a new cluster key and put it in force"),
-    Command("fs put", "fs:put", "write a file on all nodes", (_PATH, _FILE), (_WRITE_TIMEOUT,)),
+    Command(
+        "reload",
+        "change:reload",
+        "apply the changed configuration file to all nodes",
+        notes="First edit corosync.conf on this node and raise its config_version. All members\n"
+        "apply it at one moment, or none does: then every reason is told (exit 2).",
+    ),
+    Command(
+        "key rotate",
+        "change:key_rotate",
+        "make a new cluster key and put it in force",
+        notes="Each member writes it to its authkey; one that is away fetches it when it\n"
+        "returns. The old key ends after 30 seconds.",
+    ),
+    Command("fs put", "fs:put", "write a file on all nodes", (_PATH, _FILE), (_WRITE_TIMEOUT,), _WRITE_NOTES),
     Command(
         "fs cas",
         "fs:cas",
@@ -154,6 +177,7 @@ COMMANDS = (
             ),
             _WRITE_TIMEOUT,
         ),
+        _WRITE_NOTES,
     ),
     Command(
         "fs cat",
@@ -215,10 +239,10 @@ COMMANDS = (
         ),
     ),
     Command("lab status", "lab:status", "the nodes of the lab, and what is cut"),
-    Command("lab kill", "lab:kill", "SIGKILL", (_NODES,)),
-    Command("lab stop", "lab:stop", "a clean leave (SIGTERM)", (_NODES,)),
-    Command("lab pause", "lab:pause", "SIGSTOP", (_NODES,)),
-    Command("lab resume", "lab:resume", "SIGCONT", (_NODES,)),
+    Command("lab kill", "lab:kill", "end nodes as a crash would (SIGKILL)", (_NODES,)),
+    Command("lab stop", "lab:stop", "let nodes leave cleanly and end (SIGTERM)", (_NODES,)),
+    Command("lab pause", "lab:pause", "freeze nodes (SIGSTOP)", (_NODES,)),
+    Command("lab resume", "lab:resume", "let frozen nodes go on (SIGCONT)", (_NODES,)),
     Command(
         "lab start",
         "lab:start",

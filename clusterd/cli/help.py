@@ -6,6 +6,16 @@ import sys
 
 from clusterd.cli.grammar import BY_WORDS, COMMANDS, GLOBAL_OPTIONS, GROUP_WORDS, GROUPS, Argument, Command, Option
 
+_TRY = {
+    "lab": (
+        "",
+        "Try:  clusterctl lab up                   three nodes, two links",
+        "      clusterctl --node 1 status          any command, to one of them",
+        "      clusterctl lab cut 1 2,3            node 1 alone: no quorum there",
+        "      clusterctl lab heal                 together again",
+        "      clusterctl lab down",
+    )
+}
 _LOOK = ("status", "quorum", "wait-quorum", "nodes", "links", "events")
 
 
@@ -26,8 +36,8 @@ def _all() -> str:
     lines.append(_row("lab (try it here)", _inside("lab")))
     lines.append(_row("completion", BY_WORDS[("completion",)].summary))
     lines += ["", *_options(GLOBAL_OPTIONS)]
-    lines += ["Exit: 0 done or yes, 1 failed, 2 usage, 3 no daemon, 4 no quorum, 5 unknown,"]
-    lines += ["6 conflict, 7 not found, 8 denied, 9 limit, 124 timeout."]
+    lines += ["Exit: 0 done or yes, 1 failed, 2 usage or configuration, 3 no daemon, 4 no"]
+    lines += ["quorum, 5 outcome unknown, 6 conflict, 7 not found, 8 denied, 9 limit, 124 late"]
     return "\n".join(lines)
 
 
@@ -39,17 +49,16 @@ def _group(group: str) -> str:
             f"[{a.name}]" if not a.required else a.name + ("..." if a.many else "") for a in command.arguments
         )
         lines.append(_row(f"{command.words} {arguments}".rstrip(), command.summary))
-    return "\n".join([*lines, "", f"clusterctl {group} COMMAND --help says more."])
+    return "\n".join([*lines, *_TRY.get(group, ()), "", f"clusterctl {group} COMMAND --help says more."])
 
 
 def _command(command: Command) -> str:
     lines = [_bold(f"clusterctl {command.usage}") if len(command.usage) < 68 else _bold(_short(command)), ""]
     lines += [command.summary[0].upper() + command.summary[1:] + ".", ""]
-    lines += [_row(argument.name, argument.help) for argument in command.arguments]
-    lines += _options(command.options)
-    if command.notes:
-        lines += ["", command.notes]
-    lines += ["", "and the options of all commands: --socket, --node, --lab, --json, --help"]
+    taken = [_row(argument.name, argument.help) for argument in command.arguments] + _options(command.options)
+    lines += [*taken, ""] if taken else []
+    lines += [command.notes, ""] if command.notes else []
+    lines += ["Options of all commands: --socket, --node, --lab, --json, --help"]
     return "\n".join(lines)
 
 
