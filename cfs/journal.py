@@ -44,6 +44,7 @@ class Journal:
         self._durable = durable
         self._receipt = 0
         self._waiting: dict[int, _Asked] = {}
+        self._cutting: dict[int, int] = {}  # of those, the truncations: receipt -> where it cuts
         self._cut: tuple[int, bool, str] | None = None  # a truncation that has to be asked for (again)
         self._queue: deque[DiskRequest] = deque()
         self._checkpointing = False
@@ -65,6 +66,7 @@ class Journal:
         if self._cut is not None:
             receipt, (after, aside, reason) = self._next_receipt(), self._cut
             self._cut = None
+            self._cutting[receipt] = after
             self._ask(receipt, TruncateTail(receipt, after, aside, reason), after, now)
         while self.asked < log.end.index:
             records, size = [], 0
@@ -143,6 +145,7 @@ class Journal:
                 self.failed = error
             return None
         one = self._waiting.pop(receipt, None)
+        self._cutting.pop(receipt, None)
         if one is None:
             return None
         request = one.request
@@ -156,8 +159,7 @@ class Journal:
                 self._again(request)
             return None
         if isinstance(request, AppendLog):
-            cuts = [later.end for later in self._waiting.values() if isinstance(later.request, TruncateTail)]
-            cuts += [self._cut[0]] if self._cut else []
+            cuts = [*self._cutting.values(), *([self._cut[0]] if self._cut else [])]
             self.on_disk = max(self.on_disk, min([one.end, *cuts]))
         return request
 

@@ -33,6 +33,7 @@ from clusterd.control.server import ControlServer
 from clusterd.control.shapes import Cut
 from clusterd.node import NodeEvent
 from clusterd.notify import Notifier
+from clusterd.realtime import spare_new_tree
 from clusterd.reconfigure import Concluded
 from clusterd.sealed import read_sealed, seal
 from clusterd.tell import Teller
@@ -202,6 +203,8 @@ class Daemon:
             case Changed() | Replaced():
                 self.backend.told_change(replaced=isinstance(event, Replaced))
                 self._teller.store(event)
+                if isinstance(event, Replaced):
+                    spare_new_tree()
             case BarrierDone() | BarrierFailed():
                 self.backend.told_barrier(event)
             case Verdict():
