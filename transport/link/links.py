@@ -158,9 +158,7 @@ class Links:
         path = self._paths.get((peer, link))
         if path is not None:
             before = _mark(path)
-            path.mtu.too_big(size, sure)
-            if path.up:
-                path.hurry(now)
+            path.too_big(size, sure, now)
             self._changed(peer, path, before, now)
 
     def set_local(self, link: LinkId, reason: str | None, now: float) -> None:
@@ -248,6 +246,11 @@ class Links:
 
     def next_event(self) -> LinkEvent | None:
         return self._events.popleft() if self._events else None
+
+    @property
+    def has_more(self) -> bool:
+        """There is an event to tell or something to send."""
+        return bool(self._events or self._out)
 
     def next_timeout(self) -> float | None:
         return self._deadline if self._deadline < NEVER else None

@@ -42,6 +42,7 @@ class Path:
     __slots__ = (
         "_candidate",
         "_candidate_tries",
+        "_doubted_at",
         "_down_at",
         "_flight",
         "_forced",
@@ -118,6 +119,7 @@ class Path:
         self._refused_at = -NEVER
         self._refused_pinged = False
         self._refused_reason: str | None = None  # the ping was refused too: why to go down unless it is answered
+        self._doubted_at = -NEVER  # when an ICMP message last made us look at the path MTU
         self._candidate: Address | None = None
         self._candidate_tries = 0
 
@@ -326,6 +328,19 @@ class Path:
             self._refused_reason = reason
             self._down_at = min(self._down_at, self._last_main + wait)
         return False
+
+    def too_big(self, limit: int, sure: bool, now: float) -> None:
+        """IP packets above `limit` bytes do not pass, says our own kernel (sure), or an ICMP message: then we look.
+
+        Not more often than a path MTU is probed anyway: forged ones must not make us flood.
+        """
+        if not sure:
+            if now - self._doubted_at < _PROBE_EVERY:
+                return
+            self._doubted_at = now
+        self.mtu.too_big(limit, sure)
+        if self.up:
+            self.hurry(now)
 
     def sent(self, size: int, now: float) -> bool:
         """A datagram with `size` bytes of UDP payload went out on this path. True when `due` is now."""

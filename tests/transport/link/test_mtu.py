@@ -159,6 +159,18 @@ def test_an_icmp_message_only_makes_us_look() -> None:
     assert mtu_of(net) <= 1500
 
 
+def test_a_flood_of_icmp_messages_costs_few_probes() -> None:
+    """X1: whoever forges "too big" cannot make us send a probe for each."""
+    net = Net()
+    net.run(5.0)
+    before = net.sent
+    for _ in range(20_000):
+        net.links[1].too_big(2, 0, 1300, net.now, sure=False)
+        net.run(0.0001)
+    assert net.sent - before < 300
+    assert mtu_of(net) == 9000
+
+
 def test_a_kernel_that_refuses_a_probe_ends_that_size() -> None:
     """EMSGSIZE for a probe above the interface's MTU: bounded search, no size tried one byte less, again and again."""
     net = Net(mtu_cap=9000)
