@@ -13,24 +13,42 @@ from clusterd.client import Client, ClientError, UsageError
 
 _PATIENCE = 0.5  # seconds a daemon has to name paths
 
+FILES = 10  # exit status of `--complete`: the word is a local file, which the shell knows better
+
 _BASH = """\
 _clusterctl() {
-    local IFS=$'\\n'
-    COMPREPLY=($(clusterctl --complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
+    local IFS=$'\\n' word i
+    local -a words=("${COMP_WORDS[@]:1:COMP_CWORD}")
+    COMPREPLY=($(clusterctl --complete "${words[@]//[\\\\\\"\\']/}" 2>/dev/null))
+    if [[ $? == 10 ]]; then
+        compopt -o default
+    elif [[ ${words[-1]} != [\\"\\']* ]]; then
+        for i in "${!COMPREPLY[@]}"; do printf -v "COMPREPLY[i]" %q "${COMPREPLY[i]}"; done
+    fi
     [[ ${COMPREPLY[0]} == */ ]] && compopt -o nospace
 }
-complete -o default -F _clusterctl clusterctl"""
+complete -F _clusterctl clusterctl"""
 
 _ZSH = """\
 _clusterctl() {
     local -a found
-    found=("${(@f)$(clusterctl --complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
-    if (( ${#found} )) && [[ -n ${found[1]} ]]; then compadd -- $found; else _files; fi
+    found=("${(@f)$(clusterctl --complete "${(@Q)words[2,CURRENT]}" 2>/dev/null)}")
+    if (( $? == 10 )); then _files; return; fi
+    found=(${found:#})
+    compadd -S '' -- ${(M)found:#*/}
+    compadd -- ${found:#*/}
 }
 compdef _clusterctl clusterctl"""
 
 _FISH = """\
-complete -c clusterctl -f -a '(clusterctl --complete (commandline -opc)[2..-1] (commandline -ct) 2>/dev/null)'"""
+function __clusterctl
+    set -l words (commandline -opc)[2..-1] (commandline -ct)
+    clusterctl --complete $words 2>/dev/null
+    if test $status -eq 10
+        __fish_complete_path (commandline -ct)
+    end
+end
+complete -c clusterctl -f -a '(__clusterctl)'"""
 
 
 def script(context: Context) -> int:
@@ -43,17 +61,22 @@ def script(context: Context) -> int:
 
 
 def candidates(words: list[str]) -> int:
-    """Print what the last word could become, one a line. Never fails: a shell waits for it."""
+    """Print what the last word could become, one a line. Returns 0, or FILES. Never fails: a shell waits for it."""
     before, last = words[:-1], words[-1] if words else ""
     try:
-        found = sorted(word for word in _offers(before, last) if word.startswith(last))
+        offers = _offers(before, last)
+        if offers is None:
+            return FILES
+        # A name with control characters would be another name, or a command to the terminal.
+        found = sorted(word for word in offers if word.startswith(last) and word.isprintable())
     except (ClientError, OSError, ValueError):
         found = []
     print("\n".join(found))
     return 0
 
 
-def _offers(before: list[str], last: str) -> Iterable[str]:
+def _offers(before: list[str], last: str) -> Iterable[str] | None:
+    """All there is, also what does not begin like `last`. None: a local file."""
     command, typed = _command(before)
     options = (*GLOBAL_OPTIONS, *(command.options if command else ()))
     waiting = _waiting(before, options)
@@ -96,14 +119,17 @@ def _waiting(before: list[str], options: tuple[Option, ...]) -> Option | None:
     return next((o for o in options if before and o.metavar and before[-1] == f"--{o.name}"), None)
 
 
-def _of(kind: str, before: list[str], last: str) -> Iterable[str]:
+def _of(kind: str, before: list[str], last: str) -> Iterable[str] | None:
+    if kind == "file":
+        return None
     from clusterd.lab import layout
 
     values = dict(pairwise(before))
     name = values.get("--lab") or os.environ.get("CLUSTERD_LAB") or "default"
-    if kind == "node":
+    if kind in ("node", "nodes"):
         lab = layout.load(name)
-        return ["all", *(str(ident) for ident in lab.ids), *(f"n{ident}" for ident in lab.ids)] if lab else []
+        ids = lab.ids if lab else []
+        return [*(["all"] if ids and kind == "nodes" else []), *map(str, ids), *(f"n{ident}" for ident in ids)]
     if kind == "lab":
         return layout.names()
     if kind == "shell":

@@ -97,7 +97,7 @@ _WRITE_NOTES = (
     "Its directory must exist. Without quorum it is refused within a second, and\n"
     "nothing happened (exit 4). Exit 5: it may have happened; `fs cat` tells."
 )
-_NODES = Argument("N", "node ids or names, comma lists, or `all`", many=True, complete="node")
+_NODES = Argument("N", "node ids or names, comma lists, or `all`", many=True, complete="nodes")
 _PAIR_OPTIONS = (
     Option("link", "only this link", "K", convert=_number(0, 7)),
     Option("one-way", "only what A sends to B"),
@@ -123,7 +123,7 @@ COMMANDS = (
         "quorum",
         "look:quorum",
         "may this cluster act? exit 0 yes, 4 no",
-        options=(Option("watch", "the verdict now, then every change, until Ctrl-C; then exit 0"),),
+        options=(Option("watch", "now, then every change, until Ctrl-C (then exit 0)"),),
     ),
     Command(
         "wait-quorum",
@@ -145,7 +145,7 @@ COMMANDS = (
         "set the expected votes",
         (Argument("N", "votes, 1 or more", convert=_number(1, 0xFFFFFFFF)),),
         notes="For what is left of a cluster that lost nodes for good. Only when those are\n"
-        "certainly off, else two parts may act at once. A node that joins raises it again.",
+        "certainly off, else two parts may act at once. Nodes that join raise it again.",
     ),
     Command(
         "reload",
@@ -255,8 +255,8 @@ COMMANDS = (
         "lab:cut",
         "lose all datagrams between nodes",
         (
-            Argument("A", "id, comma list or `all`", complete="node"),
-            Argument("B", "id, comma list or `all`", complete="node"),
+            Argument("A", "id, comma list or `all`", complete="nodes"),
+            Argument("B", "id, comma list or `all`", complete="nodes"),
         ),
         _PAIR_OPTIONS,
     ),
@@ -265,8 +265,8 @@ COMMANDS = (
         "lab:heal",
         "end cuts; no nodes: all of them",
         (
-            Argument("A", "id, comma list or `all`", required=False, complete="node"),
-            Argument("B", "id, comma list or `all`", required=False, complete="node"),
+            Argument("A", "id, comma list or `all`", required=False, complete="nodes"),
+            Argument("B", "id, comma list or `all`", required=False, complete="nodes"),
         ),
         _PAIR_OPTIONS,
     ),
