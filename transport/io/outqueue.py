@@ -22,6 +22,7 @@ MAX_SEGMENTS = 64  # UDP_MAX_SEGMENTS of the kernel since 4.18
 MAX_TRAIN = 65_000  # bytes, below what one IP packet may hold with any header of ours
 DATA_BYTES = 4 << 20  # waiting data, per socket
 URGENT_MAX = 256  # waiting urgent datagrams, per socket
+_TRIES = 8  # a send that reports errors of earlier datagrams: any number of them may have come meanwhile
 _ANOTHERS = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EPROTO, errno.ENOPROTOOPT})
 _SEGMENT = struct.Struct("=H")
 
@@ -151,16 +152,17 @@ class OutQueue:
 
     def _send_one(self, address: Address, data: bytes) -> bool:
         """False: the socket is full. Other errors are told, and the datagram counts as sent: totem repairs."""
-        for attempt in (1, 2):
+        for attempt in range(1, _TRIES + 1):
             try:
                 self.stats.bytes += self._sock.sendto(data, address)
             except OSError as error:
                 if error.errno == errno.EAGAIN:
                     return False
-                if attempt == 1 and error.errno in _ANOTHERS:
+                if attempt < _TRIES and error.errno in _ANOTHERS:
                     continue  # the error of an earlier datagram, perhaps to another peer: told once, now it is cleared
                 self.stats.failed += 1
-                self._on_failed(error.errno or 0, address, len(data))
+                if error.errno != errno.ECONNREFUSED:  # that never is our own kernel's word: the error queue has it
+                    self._on_failed(error.errno or 0, address, len(data))
                 return True
             self.stats.datagrams += 1
             return True

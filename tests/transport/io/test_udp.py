@@ -251,15 +251,18 @@ def test_facts_say_what_was_got(world: World) -> None:
 
 
 class FakeSocket:
-    """Takes `room` datagrams, then is full; `fail` maps an address to the errno it gives."""
+    """Takes `room` datagrams, then is full; `fail` maps an address to the errno it gives; `pending` are told first."""
 
     def __init__(self, room: int = 10**9) -> None:
         self.room = room
         self.sent: list[tuple[Address, bytes]] = []
         self.fail: dict[Address, int] = {}
         self.train_errno = 0
+        self.pending: list[int] = []
 
     def sendto(self, data: bytes, address: Address, /) -> int:
+        if self.pending:
+            raise OSError(self.pending.pop(), "of an earlier datagram")
         if address in self.fail:
             raise OSError(self.fail[address], "made up")
         if self.room <= 0:
@@ -327,6 +330,24 @@ def test_a_size_refused_is_told_with_its_size() -> None:
     queue.data(other, [bytes(9000)])
     queue.data(TO, [b"x"])
     assert told == [(errno.EMSGSIZE, other, 9000)] and sock.sent == [(TO, b"x")]
+
+
+def test_errors_of_earlier_datagrams_are_never_our_own_kernels_word() -> None:
+    """A send reports what ICMP said of earlier ones, which anybody can forge: as many as there are, it is tried again,
+    and a refusal is never told here (the error queue tells it, as what it is)."""
+    sock = FakeSocket()
+    sock.pending = [errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH]
+    told: list[tuple[int, Address, int]] = []
+    queue = OutQueue(sock, False, lambda *what: told.append(what))
+    queue.urgent(TO, b"x")
+    assert told == [] and sock.sent == [(TO, b"x")]
+    sock.pending = [errno.ECONNREFUSED] * 100
+    queue.urgent(TO, b"y")
+    assert told == [] and queue.stats.failed == 1
+    sock.pending = []
+    sock.fail[TO] = errno.ENETUNREACH  # no route: every time
+    queue.urgent(TO, b"z")
+    assert [code for code, _, _ in told] == [errno.ENETUNREACH]
 
 
 def test_trains_are_runs_of_equal_size_with_a_shorter_last() -> None:
