@@ -7,7 +7,7 @@ function of the reports of all members, which all members get at the same place 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cfs.log import NO_MARK, Mark
 from cfs.records import START, DataSet, EpochKind, LogPosition
@@ -23,6 +23,7 @@ class Choice:
     genesis: no store exists anywhere, the empty tree is made.  base: where the leader's log ends.
     data_set, pending: in force in the leader's log, and a change not known committed.  good: members whose stores
     count.  lost: data members present whose stores do not count until resynced.  committed: known to any report.
+    behind: members whose stores lack what others know they had; they must remember it, whatever opens here.
     """
 
     leader: NodeId | None = None
@@ -38,6 +39,7 @@ class Choice:
     good: frozenset[NodeId] = frozenset()
     lost: frozenset[NodeId] = frozenset()
     committed: int = 0
+    behind: frozenset[NodeId] = frozenset()
 
     @property
     def sets(self) -> tuple[DataSet, ...]:
@@ -77,12 +79,12 @@ def choose(ring: RingId, members: tuple[NodeId, ...], reports: dict[NodeId, Repo
     if len(clusters) > 1:
         text = "stores of different clusters meet here: " + names(good)
         return Choice(reason=text, alarm=True)
-    _drop_rolled_back(good)
+    behind = _drop_rolled_back(good)
     _drop_other_trees(good)
     if not good:
-        return Choice(reason=f"no store of nodes {names(members)} can be relied on")
+        return Choice(reason=f"no store of nodes {names(members)} can be relied on", behind=behind)
     leader = _leader(good)
-    return _judge(ring, members, reports, good, leader)
+    return replace(_judge(ring, members, reports, good, leader), behind=behind)
 
 
 def _some_good(reports: dict[NodeId, Report]) -> bool:
@@ -108,16 +110,18 @@ def _genesis(members: tuple[NodeId, ...], reports: dict[NodeId, Report]) -> Choi
     )
 
 
-def _drop_rolled_back(good: dict[NodeId, Report]) -> None:
-    """Take out stores that lack what others know they once had on disk."""
+def _drop_rolled_back(good: dict[NodeId, Report]) -> frozenset[NodeId]:
+    """Take out stores that lack what others know they once had on disk; returns whose."""
+    dropped: set[NodeId] = set()
     while True:
-        known: dict[NodeId, Mark] = {}
-        for report in good.values():
-            for node, mark in report.known.items():
-                known[node] = max(mark, known.get(node, NO_MARK))
-        behind = [node for node, report in good.items() if report.standing.majority < known.get(node, NO_MARK)]
+        behind = [
+            node
+            for node, report in good.items()
+            if any(other.known.get(node, NO_MARK) > report.standing.majority for other in good.values())
+        ]
         if not behind:
-            return
+            return frozenset(dropped)
+        dropped.update(behind)
         for node in behind:
             del good[node]
 

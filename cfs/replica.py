@@ -413,6 +413,8 @@ class Replica:
         choice = primary.choice
         assert choice is not None
         self._attempt_begins()
+        if store.health is Health.GOOD and self.me in choice.behind:
+            store.distrust(choice.base)  # also where nothing opens: the next ring may be without those who know
         if choice.leader is None:
             say = self._say.error if choice.alarm else self._say.info
             say(f"store: no primary on ring {primary.ring}: {choice.reason}")

@@ -141,6 +141,9 @@ def test_store_that_lacks_what_others_saw_it_have_does_not_count():
     seen = report([(A, 1, M)], 9, known={3: (A, 9)})
     choice = decide((1, seen), (2, seen), (3, report([(A, 1, M)], 7)))
     assert (choice.good, choice.lost) == ({1, 2}, {3})
+    alone = decide((1, seen), (3, report([(A, 1, M)], 7)))
+    assert alone.leader is None
+    assert alone.behind == {3}
 
 
 def test_store_with_another_tree_at_the_same_place_does_not_count():

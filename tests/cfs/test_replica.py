@@ -373,6 +373,32 @@ def test_rolled_back_disk_is_a_learner_until_resynced():
     cluster.finish()
 
 
+def test_rolled_back_disk_remembers_it_where_nothing_can_open():
+    """S1, S6: told so by the one that knows, in a ring without a majority of good stores; then it meets the other."""
+    cluster = settled()
+    write(cluster, 1, 5)
+    cluster.run(0.5)
+    cluster.crash(2)
+    cluster.run(0.5)
+    saved = cluster.nodes[3].disk.backup()
+    attempt = cluster.put(1, "acknowledged")
+    cluster.run(0.5)
+    assert attempt.result is not None
+    cluster.crash(3)
+    cluster.nodes[3].disk.restore(saved)
+    cluster.nodes[3].shown = 0
+    cluster.partition({1, 3}, {2})
+    cluster.start(2)
+    cluster.start(3)
+    cluster.run(1.0)
+    assert "too few good stores" in cluster.put(1, "b").refused
+    cluster.partition({2, 3}, {1})
+    cluster.run(1.0)
+    assert "too few good stores" in cluster.put(2, "c").refused
+    cluster.finish()
+    assert cluster.replica(2).state.find("acknowledged") is not None
+
+
 def test_rolled_back_disk_stays_a_learner_while_it_takes_no_writes():
     """S6: what the others saw of it is not forgotten before it is resynced on disk."""
     cluster = settled()

@@ -15,6 +15,7 @@ ONCE_FAILED = [  # what each found is in the history of this file's neighbours
     (209, "majority"),
     (2061, "disks"),
     (2107, "disks"),
+    (5048, "disks"),  # a rolled-back disk forgot that it was one, where no primary could open
 ]
 
 
