@@ -83,8 +83,9 @@ class Proposals:
         return [pending for pending in self._pending.values() if pending.sent_in != ring]
 
     def next_deadline(self) -> float | None:
-        first = next(iter(self._pending.values()), None)
-        return first.deadline if first else None
+        for first in self._pending.values():
+            return first.deadline
+        return None
 
 
 class Barriers:
@@ -150,4 +151,6 @@ class Barriers:
         return found
 
     def next_deadline(self) -> float | None:
+        if not (self._waiting or self._flying or self._confirmed):
+            return None
         return min((due for tokens in self._all() for due in tokens.values()), default=None)

@@ -98,6 +98,9 @@ class Node:
         self._events: deque[NodeEvent] = deque()
         self._unsent: deque[tuple[bytes, bool]] = deque()  # our services' messages that the ring had no room for
         self._goodbye_at: float | None = None
+        self._due: float | None = None  # the next timeout of all but the endpoint, while `_due_known`
+        self._due_known = False  # nothing was put into any of them since
+        self._lapsed = False  # the verdict was judged since the last `_pump`, and others may have heard of it
         self._outcomes_until: float | None = None
 
     def start(self, now: float) -> None:
@@ -111,7 +114,8 @@ class Node:
         """All datagrams of one wake-up."""
         self._check_lease(now)
         self.endpoint.receive(datagrams, now)
-        self._pump(now)
+        if self.endpoint.has_events or self._unsent or self._lapsed:  # else it concerned the links alone
+            self._pump(now)
 
     def refused(self, link: LinkId, address: Address, reason: str, sure: bool, now: float) -> None:
         """See Endpoint.refused."""
@@ -236,15 +240,17 @@ class Node:
         return self._events.popleft() if self._events else None
 
     def next_timeout(self) -> float | None:
-        return earliest(
-            self.endpoint.next_timeout(),
-            self.votequorum.next_timeout(),
-            self.replica.next_timeout(),
-            self.reconfigure.next_timeout(),
-            self.rotation.next_timeout(),
-            self._goodbye_at,
-            self._outcomes_until,
-        )
+        if not self._due_known:
+            self._due_known = True
+            self._due = earliest(
+                self.votequorum.next_timeout(),
+                self.replica.next_timeout(),
+                self.reconfigure.next_timeout(),
+                self.rotation.next_timeout(),
+                self._goodbye_at,
+                self._outcomes_until,
+            )
+        return earliest(self.endpoint.next_timeout(), self._due)
 
     def handle_timeout(self, now: float) -> None:
         self._check_lease(now)
@@ -272,14 +278,16 @@ class Node:
         if due is not None and now >= due:
             self.votequorum.handle_timeout(now)
             self._pump_quorum(now)
+            self._lapsed, self._due_known = True, False
 
     def _pump(self, now: float) -> None:
+        self._lapsed = self._due_known = False
         moved = True
         while moved:
             moved = self._retry_unsent()
             while (event := self.endpoint.next_event()) is not None:
                 self._on_transport(event, now)
-                moved = True
+                moved |= not isinstance(event, Beat)  # the commonest; it concerns quorum alone, which is asked next
             moved |= self._pump_quorum(now)
             while (store := self.replica.next_event()) is not None:
                 self._on_store(store)

@@ -165,7 +165,11 @@ class Endpoint:
     # -- between ---------------------------------------------------------------------------------------------
 
     def _pump(self, now: float) -> None:
-        """Carry what each layer has to say to its neighbours, until all are silent."""
+        """Carry what each layer has to say to its neighbours, until all are silent.
+
+        Most wake-ups are a ping or a pong. What these bring about comes further down in the same turn, so a turn is
+        repeated only for what may have given something to those asked before.
+        """
         moved = True
         while moved:
             moved = False
@@ -177,7 +181,6 @@ class Endpoint:
                 moved = True
             while (change := self.links.next_event()) is not None:
                 self._on_link_event(change, now)
-                moved = True
             moved |= self._hear_ring()
             while (send := self.srp.poll_transmit(now)) is not None:
                 self._send(send, now)
@@ -190,13 +193,11 @@ class Endpoint:
                 for sealed in (init, self.security.seal_session(path.peer, path.link, path.payload, now)):
                     if sealed is not None:
                         self._urgent(path.peer, path.link, path.address, sealed, now)
-                moved = True
             while (reply := self.security.poll_transmit(now)) is not None:
                 self._urgent(reply.peer, reply.link, reply.address, reply.data, now)
-                moved = True
             while (keys := self.security.poll_session()) is not None:
                 self._send_session(keys[0], keys[1], redundant=False, now=now)
-                moved = True
+            moved |= self.security.has_more or self.links.has_more
         self._silent = True
 
     def _hear_ring(self) -> bool:

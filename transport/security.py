@@ -399,6 +399,11 @@ class Security:
     def next_event(self) -> SecurityEvent | None:
         return self._exchange.events.popleft() if self._exchange.events else None
 
+    @property
+    def has_more(self) -> bool:
+        """There is an event to tell or something to send."""
+        return bool(self._exchange.events or self._peering.sends or self._told)
+
     def next_timeout(self) -> float | None:
         return self._wake_at
 

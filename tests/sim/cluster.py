@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 import traceback
 from dataclasses import dataclass, field, replace
@@ -68,6 +69,7 @@ def run_seed(
     trace = Trace(watched, echo)
     started = time.process_time()
     cluster: Cluster | None = None
+    gc.disable()  # a run keeps nearly all it makes until its end: looking through it meanwhile finds nothing
     try:
         cluster = Cluster(plan, random, trace)
         cluster.run()
@@ -77,6 +79,8 @@ def run_seed(
         at = cluster.clock.now if cluster is not None else 0.0
         report.failure = Violation(at, "no exception", f"{type(error).__name__}: {error}")
         report.details = traceback.format_exc()
+    finally:
+        gc.enable()
     report.wall = time.process_time() - started
     report.fingerprint = trace.fingerprint
     if cluster is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -22,6 +23,7 @@ BASE_PORT = 5405
 MAX_CLOGGED = 256  # datagrams a clogged path keeps; more are lost
 
 
+@cache
 def address_of(node: NodeId, link: LinkId) -> Address:
     return (f"10.{link}.{node >> 8}.{node & 255}", BASE_PORT + link)
 

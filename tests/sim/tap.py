@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from clusterd.node import Node
 from tests.sim.clock import Clock
 from tests.sim.history import Process
@@ -25,7 +23,7 @@ def tap(node: Node, me: NodeId, process: Process, clock: Clock, trace: Trace) ->
         if isinstance(event, Delivery):
             mark = event.payload[-MARK:]
             event.payload = event.payload[:-MARK]
-            ring.events.append(replace(event, payload=mark))
+            ring.events.append(Delivery(event.sender, mark, event.ring_id, event.seq, event.transitional, event.safe))
             if me in trace.watched:
                 channel = event.payload[0] if event.payload else 0
                 text = f"delivered {event.ring_id}:{event.seq} of {event.sender} channel {channel} {mark.hex()}"

@@ -188,8 +188,13 @@ class Reassembler:
         return mine.cost if mine else 0
 
     def next_timeout(self) -> float | None:
-        begun = [next(iter(s.partial.values())).since for s in self._senders.values() if s.partial]
-        return min(begun) + TIMEOUT if begun else None
+        oldest: float | None = None
+        for sender in self._senders.values():
+            for partial in sender.partial.values():  # in order of their first fragment
+                if oldest is None or partial.since < oldest:
+                    oldest = partial.since
+                break
+        return oldest + TIMEOUT if oldest is not None else None
 
     def handle_timeout(self, now: float) -> None:
         for mine in self._senders.values():
