@@ -212,6 +212,8 @@ class Node:
     def _goodbye(self, now: float) -> None:
         self._outcomes_until = self._goodbye_at = None
         self.replica.left(now)
+        self.votequorum.left()
+        self._pump_quorum(now)
         self.endpoint.leave(now)
         self._pump(now)
 

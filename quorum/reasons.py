@@ -15,6 +15,7 @@ from transport.ids import NodeId, RingId
 _NAMED = 8  # names in a sentence before "and N more"
 
 NOT_IN_A_RING = "this node is not in a ring yet"
+LEFT = "this node has left the cluster"
 
 
 def flags(electorate: Electorate, quorate: bool) -> tuple[str, ...]:

@@ -232,6 +232,11 @@ class Votequorum:
         if self._electorate.options.allow_downscale and self._members:
             self._multicast(self._electorate.node_info(leaving=True))
 
+    def left(self) -> None:
+        """We say goodbye now, and the others go on without us at once: nothing that was said before lasts beyond."""
+        self._tell(self._verdict(False, reasons.LEFT), -math.inf)
+        self._members = ()
+
     def set_device(
         self,
         *,

@@ -107,3 +107,19 @@ def test_what_a_ring_held_back_is_told_before_the_next_configuration() -> None:
     memory.run(3.0)
     kinds = [type(event) for event in events if isinstance(event, ConfigurationChange | GroupMessage)]
     assert kinds == [GroupMessage, ConfigurationChange]
+
+
+def test_who_has_said_goodbye_is_not_quorate() -> None:
+    """Q4: the others go on without it at once and do not wait for its lease to end, so the verdict ends before."""
+    memory = Memory(3)
+    memory.run(5.0)
+    host = memory.hosts[1]
+    assert host.node.quorate(memory.now)
+    memory.give(1, lambda: host.node.leave(memory.now))
+    assert host.node.left and not host.node.quorate(memory.now)
+    assert host.node.votequorum.lease_left(memory.now) == 0.0
+    (last,) = [event for event in host.events if isinstance(event, Verdict)][-1:]
+    assert not last.quorate and last.reason == "this node has left the cluster"
+    memory.run(0.1)
+    assert memory.hosts[2].node.endpoint.srp.members == (2, 3)
+    assert not host.node.quorate(memory.now)
