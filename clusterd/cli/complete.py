@@ -17,7 +17,7 @@ FILES = 10  # exit status of `--complete`: the word is a local file, which the s
 
 _BASH = """\
 _clusterctl() {
-    local IFS=$'\\n' word i
+    local IFS=$'\\n' i
     local -a words=("${COMP_WORDS[@]:1:COMP_CWORD}")
     COMPREPLY=($(clusterctl --complete "${words[@]//[\\\\\\"\\']/}" 2>/dev/null))
     if [[ $? == 10 ]]; then
