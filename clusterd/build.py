@@ -10,6 +10,7 @@ from cfs.replica import Replica
 from cfs.status import StoreSettings
 from clusterd.changes import Changes, Load, Loaded
 from clusterd.node import Node
+from clusterd.removals import Removals
 from quorum.votequorum import SavedState, Votequorum
 from transport.core import Entropy, Log
 from transport.endpoint import Endpoint
@@ -26,6 +27,7 @@ class Remembered:
     ring_seq: int = 0
     quorum: SavedState | None = None
     store: StoreImage = field(default_factory=StoreImage)
+    removals: Removals = field(default_factory=Removals)
 
 
 def build(
@@ -49,8 +51,12 @@ def build(
     peers = {node.id: node.identity for node in transport.nodes.values() if node.id != me}
     replica = Replica(me, remembered.store, StoreSettings(durable=config.durability == "disk"), entropy, now, log)
     replica.set_nodes(config.votes, now)
+    security = Security(me, private_key, peers, keyring, entropy, now, log)
+    remembered.removals.forget(transport.nodes)
+    for removed in remembered.removals:
+        security.bury(removed.node, removed.identity, removed.date, removed.by)
     endpoint = Endpoint(
-        Security(me, private_key, peers, keyring, entropy, now, log),
+        security,
         Links(transport, loaded.resolve, entropy, now, log),
         Srp(
             me,
@@ -68,4 +74,4 @@ def build(
     # Names are those of the configuration in force when one is asked for, not of the one at start.
     votequorum = Votequorum(me, config.quorum, saved, lambda node: changes.config.name_of(node), log)
     changes = Changes(loaded, load, keyring, votequorum.objection, date, entropy, log)
-    return Node(me, endpoint, votequorum, replica, changes, entropy, log)
+    return Node(me, endpoint, votequorum, replica, changes, remembered.removals, entropy, log)

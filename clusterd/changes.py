@@ -140,15 +140,16 @@ class Changes:
         self.config, self.resolve = loaded.config, loaded.resolve
         return loaded, difference
 
-    def new_key(self) -> tuple[int, bytes]:
-        """The next generation and its secret. Raises Refused while the key before the current one is still live."""
+    def new_key(self, above: int) -> tuple[int, bytes]:
+        """A generation beyond all known ones and `above`, and its secret. Raises Refused while the key before the
+        current one is still live."""
         current = self._keyring.current.generation
         if any(key.generation < current for key in self._keyring.live()):
             raise Refused("the last key rotation is not over yet: two cluster keys are live; try again in a minute")
         pending = [key.generation for key in self._keyring.live() if key.generation > current]
         for generation in pending:  # of a rotation that came to nothing
             self._keyring.drop(generation)
-        self._last_generation = max(current, self._last_generation, *pending) + 1
+        self._last_generation = max(current, above, self._last_generation, *pending) + 1
         return self._last_generation, new_secret(self._last_generation, self._entropy)
 
     def name_key(self, generation: int) -> bytes:
@@ -162,6 +163,11 @@ class Changes:
             return False
         self._keyring.drop(generation)
         return True
+
+    @property
+    def live_keys(self) -> list[ClusterKey]:
+        """The keys in force here, oldest generation first."""
+        return self._keyring.live()
 
     @property
     def old_keys(self) -> list[int]:

@@ -22,7 +22,7 @@ from cfs.disk import Adopt, AppendLog, Checkpoint, DiskRequest, MarkCommit, Trun
 from cfs.io.discarded import Discarded
 from cfs.io.store import Store
 from cfs.status import BarrierDone, BarrierFailed, Changed, Outcome, Replaced, StatusChanged
-from clusterd import __version__, hosts, keystore
+from clusterd import __version__, hosts, keystore, removals
 from clusterd.backend import NodeBackend
 from clusterd.build import Remembered, build
 from clusterd.changes import ConfigApplied, KeysChanged, Loaded, Removed
@@ -35,13 +35,13 @@ from clusterd.node import NodeEvent
 from clusterd.notify import Notifier
 from clusterd.realtime import spare_new_tree
 from clusterd.reconfigure import Concluded
-from clusterd.sealed import read_sealed, seal
+from clusterd.sealed import read_sealed, seal, set_aside
 from clusterd.tell import Teller
 from clusterd.views import Views
 from quorum.io import statefile
 from quorum.votequorum import SaveState, Verdict
 from transport.core import Log
-from transport.errors import ClusterError
+from transport.errors import ClusterError, WireError
 from transport.events import ConfigurationChange, PathChange, Persist
 from transport.exchange import RemovedNotice
 from transport.ids import LinkId
@@ -95,6 +95,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._discarded: list[Discarded] = []
         self._failed: str | None = None
+        self._removing = False  # the file of removals is being written, the configuration follows
 
     # -- a life ----------------------------------------------------------------------------------------------
 
@@ -118,6 +119,7 @@ class Daemon:
             ring_seq=int.from_bytes(read_sealed(options.state / "ringseq", self._log) or b"", "big"),
             quorum=statefile.load(options.state / statefile.NAME, self._log),
             store=image,
+            removals=self._read_removals(),
         )
         now = clock()
         self.node = node = build(
@@ -231,6 +233,9 @@ class Daemon:
                 self._on_config(event)
             case KeysChanged():
                 self._on_keys(event)
+            case removals.RemovalsChanged():
+                self._removing = True
+                self._writer.write(self._options.state / removals.NAME, seal(event.data), self._removals_written)
             case Concluded():
                 self.backend.told_concluded(event)
             case Removed() | RemovedNotice():
@@ -247,8 +252,26 @@ class Daemon:
         if not self._driver.closed:
             self._driver.call(self.node.disk_answered, answers)
 
+    def _read_removals(self) -> removals.Removals:
+        path = self._options.state / removals.NAME
+        data = read_sealed(path, self._log)
+        try:
+            return removals.Removals() if data is None else removals.decode(data)
+        except WireError as error:
+            set_aside(path, self._log)
+            self._log.warning(f"{path} cannot be read: {error}")
+            return removals.Removals()
+
+    def _removals_written(self) -> None:
+        self._removing = False
+        self._write_config()
+
+    def _write_config(self) -> None:
+        if not self._removing:  # it alone would not say who was removed
+            self._writer.write(self._options.config, self.node.changes.config.text, mode=0o640)
+
     def _on_config(self, event: ConfigApplied) -> None:
-        self._writer.write(self._options.config, event.config.text, mode=0o640)
+        self._write_config()
         for line in event.config.warnings:
             self._log.warning(line)
         self._sockets.reconfigure(self._bindings(self.node.changes.resolve))

@@ -14,7 +14,7 @@ Rules kept here and nowhere else:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from cfs.messages import Operation
 from cfs.replica import Replica
@@ -24,10 +24,12 @@ from cfs.status import Multicast as StoreMulticast
 from clusterd.changes import Changes, ConfigApplied, KeysChanged, Removed
 from clusterd.reconfigure import Apply, Concluded, Kind, Reconfigure
 from clusterd.reconfigure import Multicast as ConfigMulticast
+from clusterd.removals import Removal, Removals, RemovalsChanged
 from clusterd.rotation import Rotation
 from quorum.reasons import turned_away
 from quorum.votequorum import Multicast as QuorumMulticast
 from quorum.votequorum import SaveState, Verdict, Votequorum
+from transport.config import NodeConfig
 from transport.core import Entropy, Log, earliest
 from transport.endpoint import Endpoint, Transmit
 from transport.errors import ClusterError, NoQuorum, QueueFull, Refused
@@ -58,6 +60,7 @@ NodeEvent = (
     | ConfigApplied
     | KeysChanged
     | Removed
+    | RemovalsChanged
     | RemovedNotice
     | Concluded
 )
@@ -74,6 +77,7 @@ class Node:
         votequorum: Votequorum,
         replica: Replica,
         changes: Changes,
+        removals: Removals,
         entropy: Entropy,
         log: Log,
     ) -> None:
@@ -86,7 +90,9 @@ class Node:
         self.reconfigure.version = changes.config.config_version
         self.reconfigure.text = changes.config.text
         self.reconfigure.exclusion = changes.config.transport.totem.token
-        self.rotation = Rotation(changes, endpoint.security, self.reconfigure)
+        self.removals = removals
+        self.rotation = Rotation(changes, endpoint.security, self.reconfigure, removals)
+        self.reconfigure.outside = self.rotation.outside
         self.groups = Groups(me, log)
         self.sync = Sync(me, {"groups": self.groups, "quorum": votequorum, "config": self.reconfigure}, log)
         self.configuration: ConfigurationChange | None = None
@@ -260,7 +266,8 @@ class Node:
         if due is not None and now >= due:
             listed = self.changes.config.transport.nodes.keys()
             members = self.configuration.members if self.configuration is not None else ()
-            self.rotation.handle_timeout(now, may=self.votequorum.quorate(now) and listed >= set(members))
+            first = min(members, default=0) == self.me and listed >= set(members)
+            self.rotation.handle_timeout(now, ours=first and self.votequorum.quorate(now))
         if self._outcomes_until is not None and now >= self._outcomes_until:
             self._outcomes_until = None
             self.replica.left(now)
@@ -295,16 +302,7 @@ class Node:
                 self._on_store(store)
                 moved = True
             moved |= self._pump_groups()
-            while (config := self.reconfigure.next_event()) is not None:
-                if isinstance(config, ConfigMulticast):
-                    self._send(CONFIG, config.payload)
-                elif isinstance(config, Apply):
-                    self._apply(config, now)
-                    self.endpoint.used()
-                else:
-                    self.rotation.concluded(config)
-                    self._events.append(config)
-                moved = True
+            moved |= self._pump_config(now)
             while (keys := self.rotation.next_event()) is not None:
                 self._events.append(keys)
                 self.endpoint.used()
@@ -323,6 +321,20 @@ class Node:
                 self._send(GROUPS, group.payload)
             else:
                 self._events.append(group)
+        return moved
+
+    def _pump_config(self, now: float) -> bool:
+        moved = False
+        while (config := self.reconfigure.next_event()) is not None:
+            moved = True
+            if isinstance(config, ConfigMulticast):
+                self._send(CONFIG, config.payload)
+            elif isinstance(config, Apply):
+                self._apply(config, now)
+                self.endpoint.used()
+            else:
+                self.rotation.concluded(config)
+                self._events.append(config)
         return moved
 
     def _pump_quorum(self, now: float) -> bool:
@@ -425,6 +437,8 @@ class Node:
         newest = self.reconfigure.newest(done.blobs["config"])
         self.votequorum.sync_activate(done.blobs["quorum"], now, newest)
         self._pump_quorum(now)
+        self.rotation.told(self.reconfigure.newest_outside(done.blobs["config"]), now)
+        self.reconfigure.outside = self.rotation.outside
         self.reconfigure.sync_activate(done.blobs["config"])
         while self.sync.held:
             self._route(self.sync.held.popleft(), now)
@@ -439,6 +453,7 @@ class Node:
             self._pump_groups()  # told at its place, also before the configuration that follows
         elif channel == CONFIG:
             self.reconfigure.receive(delivery.sender, body, now)
+            self._pump_config(now)  # in force from this place of the order on: what follows is judged by it
         else:
             self.unknown_channel += 1
 
@@ -451,24 +466,36 @@ class Node:
             if change.kind is Kind.KEY:
                 self.rotation.apply(change.body, initiator, now)
                 return
+            before = self.changes.config.transport.nodes
             taken = self.changes.take(change.body)
             if taken is None:
                 self._events.append(Removed(initiator))
                 return
             loaded, difference = taken
-            gone = sorted(self.endpoint.security.peers() - loaded.config.transport.nodes.keys())
-            for node in gone:
-                self.endpoint.security.remove(node, self.changes.date(), initiator, now)
+            self._remove_unlisted(loaded.config.transport.nodes.keys(), before, initiator, now)
             self.reconfigure.version, self.reconfigure.text = loaded.config.config_version, loaded.config.text
             self.reconfigure.exclusion = loaded.config.transport.totem.token
             self.endpoint.reconfigure(loaded.config.transport, loaded.resolve, now)
             self.votequorum.reconfigure(loaded.config.quorum, now, change.late)
             self.replica.set_nodes(loaded.config.votes, now)
             self._events.append(ConfigApplied(loaded.config, difference, initiator))
-            if gone and change.initiator == self.me:
-                self.rotation.want(now)  # a key that who was removed never saw: last of all (DESIGN 6)
+            self.rotation.watch(now)  # a key that who was removed never saw: last of all (DESIGN 6)
         except ClusterError as error:
             self._log.error(f"a change agreed by all members cannot be taken here: {error}")
+
+    def _remove_unlisted(
+        self, listed: Set[NodeId], before: Mapping[NodeId, NodeConfig], initiator: str, now: float
+    ) -> None:
+        """Who was listed `before` and is not any more is out at once, and remembered."""
+        changed = self.removals.forget(sorted(listed))
+        date, newest = self.changes.date(), self.changes.live_keys[-1].generation
+        for node in sorted(before.keys() - listed):
+            self.endpoint.security.remove(node, date, initiator, now)
+            self.removals.add(Removal(node, before[node].identity, date, newest, initiator))
+            changed = True
+        if changed:
+            self.reconfigure.outside = self.rotation.outside
+            self._events.append(RemovalsChanged(self.removals.encode()))
 
     # -- down ------------------------------------------------------------------------------------------------
 

@@ -48,10 +48,11 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class Concluded:
-    """The answer to our own `propose`: no reasons means done."""
+    """The answer to our own `propose`: no reasons means done. unknown: it may be in force, here or elsewhere."""
 
     change_id: bytes
     reasons: tuple[str, ...]
+    unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +74,13 @@ class _Change:
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """A member's word at the barrier. exclusion: its T_excl, seconds."""
+    """A member's word at the barrier. exclusion: its T_excl, seconds. outside: see Reconfigure.outside."""
 
     version: int
     was_quorate: bool
     digest: bytes
     exclusion: float
+    outside: int
 
 
 Judge = Callable[[Kind, bytes, bool], list[str] | None]
@@ -107,6 +109,8 @@ class Reconfigure:
         self.was_quorate = False
         self.exclusion = 0.6
         """T_excl in force here, seconds."""
+        self.outside = 0
+        """The newest cluster key that a removed node may hold, as far as is known here; 0 for none."""
         self.malformed = 0
 
     def propose(self, kind: Kind, body: bytes, now: float) -> bytes:
@@ -178,7 +182,7 @@ class Reconfigure:
     def sync_state(self) -> bytes:
         digest = hashlib.sha256(self.text).digest()
         writer = Writer().u8(_VERSION).u64(self.version).u8(self.was_quorate).raw(digest)
-        return writer.u32(round(self.exclusion * 1000)).done()
+        return writer.u32(round(self.exclusion * 1000)).u64(self.outside).done()
 
     def shortest_exclusion(self, blobs: dict[NodeId, bytes]) -> float:
         """The shortest T_excl (seconds) of the members: files may differ, and a verdict must be good with all."""
@@ -190,6 +194,10 @@ class Reconfigure:
         said = self._said(blobs)
         version, _ = self._in_force(said)
         return frozenset(node for node, one in said.items() if one.version == version)
+
+    def newest_outside(self, blobs: dict[NodeId, bytes]) -> int:
+        """The newest cluster key that a removed node may hold, by what all members know; 0 for none."""
+        return max([said.outside for said in self._said(blobs).values()], default=0)
 
     def sync_activate(self, blobs: dict[NodeId, bytes]) -> None:
         """Compare versions; who has the one in force tells who has an older one."""
@@ -223,7 +231,9 @@ class Reconfigure:
             try:
                 reader = Reader(blob)
                 if reader.u8() == _VERSION:
-                    said[node] = _Said(reader.u64(), bool(reader.u8()), reader.raw(32), reader.u32() / 1000)
+                    said[node] = _Said(
+                        reader.u64(), bool(reader.u8()), reader.raw(32), reader.u32() / 1000, reader.u64()
+                    )
             except WireError:
                 self.malformed += 1
         return said

@@ -2,8 +2,12 @@
 
 make a key, hand it to all inside the sessions -> all agree on its name, in order -> in use -> the old one retires
 
-A rotation that comes to nothing leaves nothing behind: its key is given up, its number never used again. After a
-removal the initiator rotates by itself (DESIGN 6), again and again until it is done.
+A rotation that comes to nothing leaves nothing behind: its key is given up, its number never used again.
+
+After a removal a rotation is due (DESIGN 6) as long as the key in use is one that the removed node may hold. Every
+member that put the removal in force remembers that, on disk (clusterd/removals.py), and says it at the barrier, so
+all members of a ring know it; the lowest of them makes the key, again and again until it is in use. If that one dies,
+the next ring has another lowest one.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from collections import deque
 
 from clusterd.changes import Changes, KeysChanged
 from clusterd.reconfigure import Concluded, Kind, Reconfigure
+from clusterd.removals import Removals
 from transport.core import earliest
 from transport.errors import Refused
 from transport.security import Security
@@ -23,20 +28,24 @@ AFTER_REMOVAL = 1.0
 
 
 class Rotation:
-    """True between any two calls: an old key that is still live has a time at which it retires."""
+    """True between any two calls: an old key that is still live has a time at which it retires, and a rotation that is
+    due a time at which it is tried."""
 
-    def __init__(self, changes: Changes, security: Security, reconfigure: Reconfigure) -> None:
+    def __init__(self, changes: Changes, security: Security, reconfigure: Reconfigure, removals: Removals) -> None:
         self._changes = changes
         self._security = security
         self._reconfigure = reconfigure
+        self._removals = removals
+        self._told = 0  # as `outside`, by members at a barrier
         self._drop_at: float | None = None
-        self._wanted_at: float | None = None
+        self._try_at: float | None = None
         self._under_way: tuple[bytes, int] | None = None  # change id and generation
         self._events: deque[KeysChanged] = deque()
+        self.retire_after = DROP_OLD_KEY
 
     def begin(self, now: float) -> bytes:
         """Make a key and propose it; the change's id, whose Concluded follows. Raises Refused."""
-        generation, secret = self._changes.new_key()
+        generation, secret = self._changes.new_key(self.outside)
         self._security.add_cluster_key(generation, secret, now)
         try:
             change_id = self._reconfigure.propose(Kind.KEY, self._changes.name_key(generation), now)
@@ -52,9 +61,7 @@ class Rotation:
         if self._under_way is None or event.change_id != self._under_way[0]:
             return
         generation, self._under_way = self._under_way[1], None
-        if not event.reasons:
-            self._wanted_at = None
-        elif self._changes.give_up_key(generation):
+        if event.reasons and self._changes.give_up_key(generation):
             self._tell(f"cluster key generation {generation} given up: {event.reasons[0]}")
 
     def apply(self, body: bytes, initiator: str, now: float) -> None:
@@ -65,29 +72,43 @@ class Rotation:
         self._tell(f"cluster key generation {generation} in use, by {initiator}")
 
     def watch(self, now: float) -> None:
-        """Keys came, by hand-over or from disk: one that another has replaced does not stay live."""
+        """Keys or removals came, by agreement, by hand-over or from disk: one key that another has replaced does not
+        stay live, and none that a removed node may hold stays in use."""
         if self._drop_at is None and self._changes.old_keys:
-            self._drop_at = now + DROP_OLD_KEY
+            self._drop_at = now + self.retire_after
+        if self._try_at is None and self.due:
+            self._try_at = now + AFTER_REMOVAL
 
-    def want(self, now: float) -> None:
-        """A node was removed by us: a key it never saw is due."""
-        self._wanted_at = now + AFTER_REMOVAL
+    def told(self, generation: int, now: float) -> None:
+        """At the barrier: a member knows that a removed node may hold this cluster key."""
+        self._told = max(self._told, generation)
+        self.watch(now)
+
+    @property
+    def outside(self) -> int:
+        """The newest cluster key that a removed node may hold, as far as is known here; 0 for none."""
+        return max(self._removals.generation, self._told)
+
+    @property
+    def due(self) -> bool:
+        """A removed node may hold the key in use."""
+        return self.outside >= self._security.current_key.generation
 
     def next_event(self) -> KeysChanged | None:
         return self._events.popleft() if self._events else None
 
     def next_timeout(self) -> float | None:
-        return earliest(self._drop_at, self._wanted_at)
+        return earliest(self._drop_at, self._try_at)
 
-    def handle_timeout(self, now: float, may: bool) -> None:
-        """may: quorate, and all members of the ring are listed."""
+    def handle_timeout(self, now: float, ours: bool) -> None:
+        """ours: quorate, all members of the ring are listed, and this node is the lowest of them."""
         if self._drop_at is not None and now >= self._drop_at:
             self._drop_at = None
             for generation in self._changes.drop_old_keys():
                 self._tell(f"cluster key generation {generation} ended")
-        if self._wanted_at is not None and now >= self._wanted_at:
-            self._wanted_at = now + AFTER_REMOVAL
-            if may and self._under_way is None and not self._changes.old_keys:
+        if self._try_at is not None and now >= self._try_at:
+            self._try_at = now + AFTER_REMOVAL if self.due else None
+            if self.due and ours and self._under_way is None and not self._changes.old_keys:
                 try:
                     self.begin(now)
                 except Refused:

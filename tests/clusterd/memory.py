@@ -14,6 +14,7 @@ from clusterd.config.schema import Who, load
 from clusterd.hosts import resolve
 from clusterd.keystore import FIRST_GENERATION
 from clusterd.node import Node, NodeEvent
+from clusterd.removals import Removals
 from transport.core import SilentLog
 from transport.events import Persist
 from transport.keyring import Keyring
@@ -63,7 +64,7 @@ class Memory:
         for n in range(1, nodes + 1):
             self.boot(n)
 
-    def boot(self, n: int) -> None:
+    def boot(self, n: int, removals: Removals | None = None) -> None:
         who = Who(node=str(n))
 
         def loader(text: bytes) -> Loaded:
@@ -76,7 +77,7 @@ class Memory:
             loader,
             private(n),
             Keyring(FIRST_GENERATION, SECRET),
-            Remembered(),
+            Remembered(removals=removals or Removals()),
             lambda: 1_700_000_000,
             entropy_of(f"{n}"),
             self.now,
