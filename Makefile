@@ -12,7 +12,7 @@ help:
 	@echo "make sim       whole nodes under faults in virtual time (RUNS=200 NODES= SEED= TRACE=)"
 	@echo "make bench     latency, throughput and durable writes of three daemons"
 	@echo "make fuzz      the property tests (decoders against any bytes among them) with 100 times the examples"
-	@echo "make torture   new simulated seeds and the live tests again and again (MINUTES=10)"
+	@echo "make torture   real daemons killed, stopped, cut off, full and changed under load (MINUTES=10 SEED= NODES=3)"
 	@echo "make lock      write the locked requirements anew    make clean   remove what make made"
 
 venv:
@@ -42,7 +42,7 @@ fuzz: venv-dev
 
 torture: venv-dev
 	@requirements/debian.sh
-	@$(PY) -m tests.torture --minutes $(or $(MINUTES),10)
+	@$(PY) -m tests.torture --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(if $(NODES),--nodes $(NODES))
 
 lock: venv
 	@requirements/lock.sh
