@@ -10,10 +10,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+from cfs.condition import LEAVING
 from cfs.entries import Entry as TreeEntry
 from cfs.io.discarded import Discarded
+from cfs.limits import OUTCOMES
 from cfs.messages import Change as TreeChange
-from cfs.messages import Flag, Kind, Operation
+from cfs.messages import Code, Flag, Kind, Operation
 from cfs.status import BarrierDone, BarrierFailed, Outcome
 from clusterd import proposals
 from clusterd.control.backend import Cancel
@@ -38,6 +40,7 @@ from clusterd.control.shapes import Outcome as OutcomeShape
 from clusterd.node import Node
 from clusterd.proposals import Proposals, operation_id, revision_of
 from clusterd.reconfigure import Concluded
+from clusterd.uploads import Share, Uploads
 from clusterd.views import Views
 from transport.errors import BadArgument, NoQuorum, OutcomeUnknown, Refused
 from transport.io.driver import Driver
@@ -69,8 +72,14 @@ class NodeBackend:
         self._views = views
         self._host = host
         self._proposals = Proposals(
-            loop, node.me, lambda operation: driver.call(node.propose, operation), self._store_opens
+            loop,
+            node.me,
+            lambda operation: driver.call(node.propose, operation),
+            self._store_opens,
+            lambda ident: node.replica.readable() and node.replica.state.outcome(ident) is not None,
+            Uploads(loop, self._share),
         )
+        self._leaving = False
         self._opening: list[asyncio.Future[bool]] = []
         self._barriers: dict[int, asyncio.Future[None]] = {}
         self._next_barrier = 1
@@ -102,6 +111,17 @@ class NodeBackend:
     @property
     def max_file_bytes(self) -> int:
         return self._node.replica.state.limits.file_bytes
+
+    @property
+    def log_index(self) -> int:
+        # Applied is committed, and every later log has it: what is proposed from now on comes behind. The first record
+        # of a log is never an operation.
+        return max(1, self._node.replica.state.index)
+
+    def _share(self) -> Share:
+        """Of the uploads staged at once: the same for each configured node."""
+        limits, nodes = self._node.replica.state.limits, len(self._node.changes.config.transport.nodes)
+        return Share(limits.staging_bytes // nodes, limits.staging_count // nodes)
 
     # -- told by the daemon ----------------------------------------------------------------------------------
 
@@ -136,7 +156,7 @@ class NodeBackend:
     async def _store_opens(self) -> bool:
         """After a membership change the store is closed until its members have the new epoch on disk: milliseconds
         in which nobody who was just told "quorate" should be refused. False at once when not quorate."""
-        if not self.quorum()["quorate"]:
+        if self._leaving or not self.quorum()["quorate"]:
             return False
         future: asyncio.Future[bool] = self._loop.create_future()
         self._opening.append(future)
@@ -158,6 +178,19 @@ class NodeBackend:
             future.set_result(None)
         else:
             future.set_exception(NoQuorum(f"the read cannot be confirmed: {event.reason}"))
+
+    def leave(self) -> None:
+        """The node is leaving and takes nothing more: who waits for what will not come now is told so."""
+        self._leaving = True
+        self._proposals.refuse_waiting(NoQuorum(LEAVING))
+        self._opened(True)  # who waits for the store asks it again, and hears why not
+        unknown = OutcomeUnknown(f"{LEAVING}; look at `clusterctl status` of another one")
+        for change in self._changes.values():
+            if not change.done():
+                change.set_exception(unknown)
+        for _, expected in self._expected:
+            if not expected.done():
+                expected.set_exception(unknown)
 
     def told_concluded(self, event: Concluded) -> None:
         future = self._changes.pop(event.change_id, None)
@@ -190,6 +223,7 @@ class NodeBackend:
     # -- changing the cluster --------------------------------------------------------------------------------
 
     async def set_expected(self, votes: int) -> Quorum:
+        self._staying()
         future: asyncio.Future[None] = self._loop.create_future()
         if self.quorum()["votes"]["expected"] == votes:
             future.set_result(None)
@@ -205,6 +239,7 @@ class NodeBackend:
         return self.quorum()
 
     async def reload(self) -> Reloaded:
+        self._staying()
         text = self._host.read_config()
         before = self._node.changes.config
         if text == before.text:
@@ -219,6 +254,7 @@ class NodeBackend:
         }
 
     async def rotate_key(self) -> Reloaded:
+        self._staying()
         await self._agree(lambda: self._driver.call(self._node.rotate_key))
         key = self._node.endpoint.security.current_key
         return {
@@ -226,6 +262,10 @@ class NodeBackend:
             "changed": [f"cluster key: generation {key.generation} (fingerprint {key.fingerprint}) is in use"],
             "needs_restart": [],
         }
+
+    def _staying(self) -> None:
+        if self._leaving:
+            raise NoQuorum(LEAVING)
 
     async def _agree(self, propose: Callable[[], bytes]) -> None:
         """Run a change of the configuration to its end. Raises ConfigRefused with every member's reasons."""
@@ -249,8 +289,7 @@ class NodeBackend:
     # -- files -----------------------------------------------------------------------------------------------
 
     async def fs_put(self, path: str, data: bytes, if_revision: int | None, operation_id: str) -> Written:
-        ident = proposals.operation_id(operation_id)
-        outcome = await self._proposals.put(ident, path, data, if_revision)
+        outcome = await self._proposals.put(proposals.operation_id(operation_id), path, data, if_revision)
         return {
             "path": path,
             "revision": revision_of(outcome),
@@ -286,7 +325,7 @@ class NodeBackend:
 
     async def _run(
         self,
-        ident: str,
+        text: str,
         kind: Kind,
         path: str,
         *,
@@ -295,8 +334,9 @@ class NodeBackend:
         offset: int = 0,
         flags: Flag = Flag.NONE,
     ) -> Outcome:
-        operation = Operation(operation_id(ident), kind, path, data, to=to, offset=offset, flags=flags)
-        return await self._proposals.run(operation)
+        ident = operation_id(text)
+        operation = Operation(ident.id, kind, path, data, to=to, offset=offset, flags=flags, since=ident.since)
+        return await self._proposals.run(operation, ident)
 
     async def fs_cat(self, path: str, linearizable: bool) -> FileData:
         if linearizable:
@@ -373,9 +413,12 @@ class NodeBackend:
 
     def fs_outcome(self, operation_id: str) -> OutcomeShape:
         ident = proposals.operation_id(operation_id)
-        result = self._node.replica.state.outcome(ident)
-        if result is None:
-            return {"id": operation_id, "outcome": "unknown", "revision": None, "message": None}
+        self._readable()
+        result = self._node.replica.state.outcome(ident.id)
+        if result is None or result.code is Code.EXPIRED:
+            late = result is not None or (ident.since and self.log_index - ident.since >= OUTCOMES)
+            why = "it is too long ago to know" if late else "not done here until now; under way, lost, or long ago"
+            return {"id": operation_id, "outcome": "unknown", "revision": None, "message": why}
         if result.ok:
             return {"id": operation_id, "outcome": "done", "revision": result.revision, "message": None}
         words = result.code.name.lower().replace("_", " ")

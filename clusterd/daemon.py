@@ -182,6 +182,7 @@ class Daemon:
         self._notify.stopping("leaving the cluster")
         self._log.info("leaving the cluster")
         self._driver.call(self.node.leave)
+        self.backend.leave()
         for _ in range(20):
             await asyncio.sleep(LEAVE_GRACE / 5)
             if self.node.left:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -50,7 +51,7 @@ class _Link:
             raise session.no_daemon(path, error, timeout) from None
         try:
             async with asyncio.timeout(timeout):
-                link.hello = Hello(await link.receive())
+                link.hello = Hello(await link.receive(), time.monotonic())
         except OSError as error:
             link.close()
             raise session.no_daemon(path, error, timeout) from None
@@ -99,6 +100,7 @@ class AsyncClient:
         self._link: _Link | None = None
         self._reading: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
+        self._asking = asyncio.Lock()
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -168,6 +170,14 @@ class AsyncClient:
         await self._look("lab_cuts", {"cuts": cuts})
 
     # files
+
+    async def new_operation_id(self, timeout: float | None = None) -> str:
+        async with self._asking:
+            if (await self.connect()).stale(time.monotonic()):
+                seconds = self.timeout if timeout is None else min(timeout, self.timeout)
+                pong = await self._look("ping", {}, seconds)
+                (await self.connect()).tell(pong, time.monotonic())
+        return (await self.connect()).new_operation_id()
 
     async def put(
         self, path: str, data: bytes, *, timeout: float = WRITE_TIMEOUT, operation_id: str | None = None
@@ -272,8 +282,19 @@ class AsyncClient:
     async def _write(
         self, operation: str, arguments: Mapping[str, Any], timeout: float, operation_id: str | None
     ) -> Any:
-        ident = operation_id or session.new_operation_id()
-        return await self._change(operation, {**arguments, "operation_id": ident}, timeout)
+        if operation_id is not None:
+            return await self._change(operation, {**arguments, "operation_id": operation_id}, timeout)
+        deadline = time.monotonic() + timeout
+        left = timeout
+        while True:
+            ident = await self.new_operation_id(left)
+            try:
+                return await self._change(operation, {**arguments, "operation_id": ident}, left)
+            except ClientError as error:  # an id of our own that was sent once may be given up for another
+                left = deadline - time.monotonic()
+                if not error.spent or left <= 0:
+                    raise
+                (await self.connect()).distrust()
 
     async def _change(self, operation: str, arguments: Mapping[str, Any], timeout: float) -> Any:
         (await self.connect()).check_change(arguments)
@@ -283,6 +304,8 @@ class AsyncClient:
             text = f"no answer within {timeout:g} s"
         except OSError:
             text = "the daemon went away before it answered"
+        except session.NotOurs as error:
+            text = error.message
         ident = arguments.get("operation_id", "")
         raise OutcomeUnknown(text, "it may have happened: look before retrying", None, operation_id=ident)
 

@@ -26,6 +26,11 @@ class ClientError(Exception):
         self.details = details
 
     @property
+    def spent(self) -> bool:
+        """If the operation's id was sent once, nothing was done under it, nor will be: doing it needs a new one."""
+        return self.details.get("reason") in ("expired", "staging_gone")
+
+    @property
     def exit_status(self) -> int:
         return EXIT_STATUS[self.code]
 
@@ -77,9 +82,16 @@ class NoQuorum(ClientError):
 
 
 class OutcomeUnknown(ClientError):
-    """It may have happened. operation_id: repeat the call with it (done at most once), or ask `outcome`."""
+    """It may have happened. operation_id: repeat the call with it (done at most once), or ask `outcome`.
+
+    expired: it was repeated so late that its outcome may be forgotten. Repeating it does nothing; look what is there.
+    """
 
     code = "OUTCOME_UNKNOWN"
+
+    @property
+    def expired(self) -> bool:
+        return self.details.get("reason") == "expired"
 
     @property
     def operation_id(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -13,18 +14,26 @@ from clusterd.control.codes import PROTOCOL
 DEFAULT_TIMEOUT = 5.0
 WRITE_TIMEOUT = 10.0
 CHANGE_TIMEOUT = 30.0
+FRESH = 1.0  # seconds for which a log index is good enough to make ids of: a log does not grow by a window in that
 GRACE = 0.25  # the daemon keeps a change's timeout too; its answer is better than our own guess
 
 _MAX_MESSAGE = 64 << 20
 _MAX_ITEMS = 1 << 20
 
 
+class NotOurs(Failed):
+    """What came is not our protocol: if something was asked, nobody knows what became of it."""
+
+
 class Hello:
-    """What the daemon said of itself: version, node id and name, cluster, and what we may do there."""
+    """What the daemon said of itself: version, node id and name, cluster, and what we may do there.
 
-    __slots__ = ("cluster", "max_file_bytes", "may", "node_id", "node_name", "version")
+    log_index: where its log was at `as_of` (seconds, the caller's clock); None: a daemon that does not tell.
+    """
 
-    def __init__(self, message: Mapping[str, Any]) -> None:
+    __slots__ = ("as_of", "cluster", "log_index", "max_file_bytes", "may", "node_id", "node_name", "version")
+
+    def __init__(self, message: Mapping[str, Any], now: float) -> None:
         """Raises ClientError when the daemon does not want us, or does not speak our protocol."""
         if "error" in message:
             raise from_wire(message["error"])
@@ -36,6 +45,25 @@ class Hello:
         self.cluster = str(message["cluster"])
         self.may: tuple[str, ...] = tuple(message["may"])
         self.max_file_bytes = int(message["max_file_bytes"])
+        self.log_index: int | None = message.get("log_index")
+        self.as_of = now
+
+    def stale(self, now: float) -> bool:
+        """Ask (`ping`) where the log is before an id is made of it. An old index is safe, but expires earlier."""
+        return self.log_index is not None and now - self.as_of > FRESH
+
+    def tell(self, pong: Mapping[str, Any], now: float) -> None:
+        """The answer to `ping`."""
+        self.log_index, self.as_of = pong.get("log_index"), now
+
+    def distrust(self) -> None:
+        """The index last told did not do."""
+        self.as_of = -math.inf
+
+    def new_operation_id(self) -> str:
+        """32 random hex digits, a dash and the log index in hex, with which an id has one meaning for ever."""
+        place = "" if self.log_index is None else f"-{self.log_index:x}"
+        return f"{os.urandom(16).hex()}{place}"
 
     def check_change(self, arguments: Mapping[str, Any]) -> None:
         """Refuse here what the daemon would refuse after all bytes went over. Raises Denied, LimitExceeded."""
@@ -76,17 +104,19 @@ class Session:
         self._reader.feed(data)
 
     def next_message(self) -> frames.Message | None:
-        """Raises Failed for what is not our protocol."""
+        """Raises NotOurs for what is not our protocol."""
         try:
             return self._reader.next_message()
         except frames.FrameError as error:
-            raise Failed(f"what answers on the socket is no clusterd: {error}") from None
+            raise NotOurs(f"what answers on the socket is no clusterd: {error}") from None
 
 
 def answer_of(message: Mapping[str, Any]) -> Any:
-    """The result in a response. Raises the error in it."""
+    """The result in a response. Raises the error in it, or NotOurs."""
     if "error" in message:
         raise from_wire(message["error"])
+    if "ok" not in message:
+        raise NotOurs("what answers on the socket is no clusterd: neither a result nor an error")
     return message["ok"]
 
 
@@ -117,8 +147,3 @@ def silent(path: str, seconds: float | None) -> NoDaemon:
     """Somebody holds the socket and says nothing."""
     span = f" within {seconds:g} s" if seconds is not None else ""
     return NoDaemon(f"no answer on {path}{span}", "the daemon is stopped or very busy")
-
-
-def new_operation_id() -> str:
-    """32 hex digits; the same id again is the same operation."""
-    return os.urandom(16).hex()

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from clusterd.client import session
-from clusterd.client.errors import Missed, NoDaemon, OutcomeUnknown
+from clusterd.client.errors import ClientError, Missed, NoDaemon, OutcomeUnknown
 from clusterd.client.session import CHANGE_TIMEOUT, DEFAULT_TIMEOUT, GRACE, WRITE_TIMEOUT, Hello, Session
 from clusterd.control.codes import DEFAULT_SOCKET
 from clusterd.control.sockets import connect
@@ -42,7 +42,7 @@ class _Link:
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # turned away: the reason waits to be read
                 self._send(self._session.hello(name))
-            self.hello = Hello(self.receive(time.monotonic() + timeout))
+            self.hello = Hello(self.receive(time.monotonic() + timeout), time.monotonic())
         except OSError as error:
             self.close()
             raise session.no_daemon(path, error, timeout) from None
@@ -161,6 +161,15 @@ class Client:
         self._look("lab_cuts", {"cuts": cuts})
 
     # files; operation_id: give the one of an OutcomeUnknown to finish that very operation, done at most once
+
+    def new_operation_id(self, timeout: float | None = None) -> str:
+        """An id for one write, to be kept before it is tried: who comes back after a crash can repeat it, or ask."""
+        self._drop_if_dead()
+        if self.connect().stale(time.monotonic()):
+            seconds = self.timeout if timeout is None else min(timeout, self.timeout)
+            pong = self._look("ping", {}, seconds)
+            self.connect().tell(pong, time.monotonic())
+        return self.connect().new_operation_id()
 
     def put(
         self, path: str, data: bytes, *, timeout: float = WRITE_TIMEOUT, operation_id: str | None = None
@@ -285,8 +294,19 @@ class Client:
         raise AssertionError("unreachable")
 
     def _write(self, operation: str, arguments: Mapping[str, Any], timeout: float, operation_id: str | None) -> Any:
-        ident = operation_id or session.new_operation_id()
-        return self._change(operation, {**arguments, "operation_id": ident}, timeout)
+        if operation_id is not None:
+            return self._change(operation, {**arguments, "operation_id": operation_id}, timeout)
+        deadline = time.monotonic() + timeout
+        left = timeout
+        while True:
+            ident = self.new_operation_id(left)
+            try:
+                return self._change(operation, {**arguments, "operation_id": ident}, left)
+            except ClientError as error:  # an id of our own that was sent once may be given up for another
+                left = deadline - time.monotonic()
+                if not error.spent or left <= 0:
+                    raise
+                self.connect().distrust()
 
     def _change(self, operation: str, arguments: Mapping[str, Any], timeout: float) -> Any:
         """A call that must not be repeated unasked. Greeted first: until then NoDaemon is provably true."""
@@ -302,6 +322,9 @@ class Client:
         except OSError:
             self.close()
             text = "the daemon went away before it answered"
+        except session.NotOurs as error:
+            self.close()
+            text = error.message
         raise OutcomeUnknown(text, "it may have happened: look before retrying", None, **unknown)
 
     def _exchange(self, operation: str, arguments: Mapping[str, Any], deadline: float) -> Any:

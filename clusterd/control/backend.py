@@ -59,6 +59,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def log_index(self) -> int:
+        """A place of the log that every operation first proposed from now on, at any node, comes behind; at least 1."""
+        ...
+
+    @property
     def tree_number(self) -> int:
         """Another one whenever the whole tree was replaced by another history's: revisions of before mean nothing."""
         ...
@@ -98,7 +103,8 @@ class Backend(Protocol):
         """Make a new cluster key and put it in force. Raises NoQuorum, Refused, OutcomeUnknown."""
         ...
 
-    # files: operation ids are 32 hex digits, made by the client; the same id again is the same operation (S3)
+    # files: operation ids are made by the client, 32 hex digits, a dash and a `log_index` in hex; the same id again is
+    # the same operation (S3). Of an id without dash and index that is true for 65,536 log records.
 
     async def fs_put(self, path: str, data: bytes, if_revision: int | None, operation_id: str) -> Written:
         """Write a whole file; parents are not made (NoSuchEntry).

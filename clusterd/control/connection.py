@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pydantic import ValidationError
 
@@ -19,7 +19,7 @@ from clusterd.control.codes import PROTOCOL
 from clusterd.control.credentials import Peer, peer_of
 from clusterd.control.operations import OPERATIONS, Operation, Request, WatchFiles
 from clusterd.control.subscriptions import Pushed, StoreWatch, Subscription
-from transport.errors import ClusterError
+from transport.errors import ClusterError, OutcomeUnknown
 
 if TYPE_CHECKING:
     from clusterd.control.server import ControlServer
@@ -28,6 +28,13 @@ _SMALL_MESSAGE = 64 * 1024  # all that somebody who may not write has to say
 _AROUND_DATA = 64 * 1024  # a request is a file and a little more
 _MAX_ITEMS = 16_384
 _MAX_ID = 1 << 53
+_MISTAKE = "{} failed inside the daemon; its log has the details"
+
+
+class _Running(NamedTuple):
+    task: asyncio.Task[None]
+    operation: Operation
+    request: Request
 
 
 class Connection(asyncio.Protocol):
@@ -40,7 +47,7 @@ class Connection(asyncio.Protocol):
         self._backend = server.backend
         self._limits = server.limits
         self._reader = frames.Reader(_SMALL_MESSAGE, _MAX_ITEMS)
-        self._requests: dict[int, asyncio.Task[None]] = {}
+        self._requests: dict[int, _Running] = {}
         self._subscriptions: dict[int, Subscription] = {}
         self._greeted = False
         self._open = False
@@ -96,15 +103,17 @@ class Connection(asyncio.Protocol):
         self._drained.set()
         if self._deadline is not None:
             self._deadline.cancel()
-        for task in self._requests.values():
-            task.cancel()
+        for running in self._requests.values():
+            running.task.cancel()
         for subscription in self._subscriptions.values():
             subscription.close()
         self._subscriptions.clear()
         self._server.forget(self)
 
     def close(self) -> None:
-        """The daemon ends: what was answered still goes out, the rest is cut."""
+        """The daemon ends: what was answered still goes out, and so does an answer to what was not."""
+        for ident, running in self._requests.items():
+            self.send({"id": ident, "error": self._left_behind(running.operation, running.request)})
         self._open = False
         self._transport.close()
 
@@ -201,13 +210,14 @@ class Connection(asyncio.Protocol):
             "cluster": backend.cluster_name,
             "may": self._server.permissions(self.peer),
             "max_file_bytes": backend.max_file_bytes,
+            "log_index": backend.log_index,
         }
         self.send(hello if error is None else {**hello, "error": error})
 
     def _cancel(self, ident: int) -> None:
-        task = self._requests.get(ident)
-        if task is not None:
-            task.cancel()
+        running = self._requests.get(ident)
+        if running is not None:
+            running.task.cancel()
         subscription = self._subscriptions.pop(ident, None)
         if subscription is not None:
             subscription.close()
@@ -238,12 +248,13 @@ class Connection(asyncio.Protocol):
         except ClusterError as error:
             self.send({"id": ident, "error": errors.describe(error, self._backend.node_id)})
         except Exception:
-            self._bug(ident, name)
+            self._mistake(name)
+            self._refuse(ident, "FAILED", _MISTAKE.format(name[:40]), "")
 
     def _start(self, ident: int, operation: Operation, result: object, request: Request) -> None:
         if asyncio.iscoroutine(result):
             task = self._server.loop.create_task(self._finish(ident, operation, result, request))
-            self._requests[ident] = task
+            self._requests[ident] = _Running(task, operation, request)
             task.add_done_callback(lambda _: self._finished(ident, result))
         else:
             self.send({"id": ident, "ok": self._seen(operation, result)})
@@ -263,28 +274,35 @@ class Connection(asyncio.Protocol):
                 answer = {"id": ident, "ok": await work}
         except TimeoutError:
             if not timer.expired():
-                self._bug(ident, operation.name)
+                self._bug(ident, operation, request)
                 return
             answer = {"id": ident, "error": self._too_late(operation, request, seconds)}
         except ClusterError as error:
             answer = {"id": ident, "error": errors.describe(error, self._backend.node_id)}
         except Exception:
-            self._bug(ident, operation.name)
+            self._bug(ident, operation, request)
             return
         while self._open and not self._drained.is_set():  # hold the answer as objects, not as packed bytes
             await self._drained.wait()
         try:
             self.send(answer)
         except (ValueError, TypeError):
-            self._bug(ident, operation.name)
+            self._bug(ident, operation, request)
 
     def _too_late(self, operation: Operation, request: Request, seconds: float | None) -> dict[str, Any]:
         node = self._backend.node_id
         if operation.permission == "read":
             return errors.make("TIMEOUT", f"no answer within {seconds:g} s", "nothing was changed", node)
-        text = f"not known to be done after {seconds:g} s"
-        error = errors.make("OUTCOME_UNKNOWN", text, "it may still happen: look before retrying", node)
-        return {**error, "operation_id": getattr(request, "operation_id", "")}
+        return self._unknown(request, f"not known to be done after {seconds:g} s")
+
+    def _left_behind(self, operation: Operation, request: Request) -> dict[str, Any]:
+        if operation.permission == "read":
+            return errors.make("NO_DAEMON", "this node is leaving the cluster", "ask another", self._backend.node_id)
+        return self._unknown(request, "this node is leaving the cluster, and its outcome did not come in time")
+
+    def _unknown(self, request: Request, text: str) -> dict[str, Any]:
+        error = OutcomeUnknown(text, getattr(request, "operation_id", ""))
+        return errors.describe(error, self._backend.node_id)
 
     def _subscribe(self, ident: int, operation: Operation, request: Request) -> None:
         if len(self._subscriptions) >= self._limits.subscriptions:
@@ -316,11 +334,19 @@ class Connection(asyncio.Protocol):
     def _refuse(self, ident: int, code: str, message: str, hint: str) -> None:
         self.send({"id": ident, "error": errors.make(code, message, hint, self._backend.node_id)})
 
-    def _bug(self, ident: int, name: str) -> None:
+    def _bug(self, ident: int, operation: Operation, request: Request) -> None:
+        """An operation that was under way ended with a mistake of ours: a change may have been made by then."""
+        self._mistake(operation.name)
+        text = _MISTAKE.format(operation.name)
+        if operation.permission == "write":
+            self.send({"id": ident, "error": self._unknown(request, text)})
+        else:
+            self._refuse(ident, "FAILED", text, "")
+
+    def _mistake(self, name: str) -> None:
         """Called while handling an exception that nobody raised on purpose."""
         self._server.stats.bugs += 1
         self._server.log.error(f"local socket: operation {name[:40]} failed", exc_info=True)
-        self._refuse(ident, "FAILED", f"{name[:40]} failed inside the daemon; its log has the details", "")
 
 
 def _fresh(ident: int, *used: Mapping[int, object]) -> bool:

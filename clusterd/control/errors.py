@@ -23,6 +23,7 @@ _UNCHANGED = "nothing was changed"
 
 CODES: list[tuple[type[BaseException], str, str]] = [
     (NoQuorum, "NO_QUORUM", "nothing was changed; `clusterctl quorum` says what is missing"),
+    (cfs.Expired, "OUTCOME_UNKNOWN", "look before you do it anew; asking again under this id does nothing"),
     (OutcomeUnknown, "OUTCOME_UNKNOWN", "it may have happened: look before retrying"),
     (cfs.NoSuchEntry, "NOT_FOUND", ""),
     (cfs.Conflict, "CONFLICT", "read it again and decide anew"),
@@ -32,6 +33,7 @@ CODES: list[tuple[type[BaseException], str, str]] = [
     (cfs.NameInvalid, "USAGE", ""),
     (cfs.TooDeep, "LIMIT", _UNCHANGED),
     (cfs.NoSpace, "LIMIT", _UNCHANGED),
+    (cfs.StagingGone, "FAILED", "nothing was changed; send it again under a new id"),
     (cfs.DiskFailed, "LIMIT", "nothing was changed; `clusterctl status` names the disks"),
     (cfs.Compacted, "FAILED", "read the tree, then watch from its revision"),
     (ConfigRefused, "CONFIG", _UNCHANGED),
@@ -42,6 +44,9 @@ CODES: list[tuple[type[BaseException], str, str]] = [
 ]
 """First match wins: (class, code, hint)."""
 
+REASONS: list[tuple[type[BaseException], str]] = [(cfs.StagingGone, "staging_gone"), (cfs.Expired, "expired")]
+"""What a client can do something about by itself, told as `reason`."""
+
 
 def describe(error: BaseException, node: int | None) -> dict[str, Any]:
     """The error object for an error raised on purpose. Its own fields (current_revision, ...) are added."""
@@ -51,8 +56,11 @@ def describe(error: BaseException, node: int | None) -> dict[str, Any]:
         answer["current_revision"] = getattr(error, "current_revision", None)
     if isinstance(error, OutcomeUnknown):
         answer["operation_id"] = error.operation_id
-        if error.operation_id:
+        if error.operation_id and not isinstance(error, cfs.Expired):
             answer["hint"] = f"it may have happened: ask `clusterctl fs outcome {error.operation_id}` before retrying"
+    reason = next((word for kind, word in REASONS if isinstance(error, kind)), "")
+    if reason:
+        answer["reason"] = reason
     if isinstance(error, ConfigRefused):
         answer["problems"] = list(error.problems)
     return answer

@@ -40,7 +40,7 @@ def _not_root(path: str) -> str:
 
 Path = Annotated[str, Field(max_length=8192), AfterValidator(normalise)]
 EntryPath = Annotated[Path, AfterValidator(_not_root)]
-OperationId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+OperationId = Annotated[str, Field(pattern="^[0-9a-f]{32}(-[0-9a-f]{1,16})?$")]
 Seconds = Annotated[float, Field(gt=0, le=MAX_TIMEOUT)]
 
 
@@ -175,7 +175,7 @@ class Operation:
 
 
 def _ping(backend: Backend, _: Nothing) -> shapes.Pong:
-    return {"contract": 1, "version": backend.version}
+    return {"contract": 1, "version": backend.version, "log_index": backend.log_index}
 
 
 def _cuts(backend: Backend, request: CutList) -> shapes.Cuts:
@@ -185,7 +185,7 @@ def _cuts(backend: Backend, request: CutList) -> shapes.Cuts:
 
 
 _TABLE = [
-    Operation("ping", Nothing, shapes.Pong, "read", _ping, "is somebody there, and which version"),
+    Operation("ping", Nothing, shapes.Pong, "read", _ping, "is somebody there, which version, and where the log is"),
     Operation("status", Nothing, shapes.Status, "read", lambda b, r: b.status(), "everything at a glance"),
     Operation("quorum", Nothing, shapes.Quorum, "read", lambda b, r: b.quorum(), "the verdict, judged now"),
     Operation("nodes", Nothing, shapes.Nodes, "read", lambda b, r: b.nodes(), "all configured nodes"),

@@ -224,8 +224,11 @@ class Outcome(TypedDict):
 
 
 class Pong(TypedDict):
+    """log_index: a place of the log that every operation first proposed from now on comes behind."""
+
     contract: int
     version: str
+    log_index: int
 
 
 Cut = TypedDict("Cut", {"from": int, "to": int, "link": int})

@@ -36,6 +36,10 @@ class Served:
 
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(5)
 
+    def cut(self) -> None:
+        """End all connections without a word, as a process that is killed does."""
+        self.do(lambda: [connection._transport.abort() for connection in list(self.server._connections)])
+
     def stop(self) -> None:
         if self._thread.is_alive():
             asyncio.run_coroutine_threadsafe(self.server.close(), self._loop).result(5)

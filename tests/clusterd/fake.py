@@ -20,6 +20,7 @@ class FakeBackend:
     cluster_name = "lab"
     version = "0.1.0"
     max_file_bytes = 1 << 20
+    log_index = 0x1F3A
 
     def __init__(self) -> None:
         self.members = [1, 2, 3]

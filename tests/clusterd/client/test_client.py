@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cfs.errors import Expired, StagingGone
 from clusterd.client import (
     AsyncClient,
     Client,
@@ -23,6 +24,7 @@ from clusterd.client import (
     NotFound,
     OutcomeUnknown,
     UsageError,
+    session,
 )
 from clusterd.control import frames, sockets
 from tests.clusterd.conftest import Served
@@ -136,12 +138,116 @@ def test_a_daemon_that_dies_during_a_write_leaves_its_outcome_unknown(serve: Cal
     served.backend.hang = True
     client = Client(served.path)
     client.ping()
-    death = threading.Timer(0.1, served.stop)
+    death = threading.Timer(0.1, served.cut)
     death.start()
     with pytest.raises(OutcomeUnknown, match="went away") as caught:
         client.put("a", b"", operation_id="d" * 32)
     death.join()
     assert caught.value.operation_id == "d" * 32
+
+
+def test_an_id_says_where_the_log_was_when_it_was_made(node: Served):
+    """Exactly once (S3): fixed when the write is sent first, so that every retry of it says the same."""
+    with Client(node.path) as client:
+        node.backend.fail = UNKNOWN
+        with pytest.raises(OutcomeUnknown):
+            client.put("a", b"")
+        node.backend.log_index = 0x2000
+        client.put("b", b"")
+        first, second = node.backend.calls
+        client.put("a", b"", operation_id=first)
+    assert [ident.partition("-")[2] for ident in (first, second)] == ["1f3a", "1f3a"]
+    assert node.backend.calls[2] == first
+    with Client(node.path) as other:
+        other.put("a", b"", operation_id=first)
+    assert node.backend.calls[3] == first
+
+
+def test_the_log_index_is_asked_for_again_when_it_is_old(node: Served, monkeypatch: pytest.MonkeyPatch):
+    """A program that slept would else make ids that expire at once."""
+    with Client(node.path) as client:
+        client.put("a", b"")
+        node.backend.log_index = 0x2000
+        monkeypatch.setattr(session, "FRESH", -1.0)
+        client.put("b", b"")
+    assert [ident.partition("-")[2] for ident in node.backend.calls] == ["1f3a", "2000"]
+
+
+def test_an_id_can_be_made_and_kept_before_the_write(node: Served):
+    """Who crashes in between can come back and ask, or repeat."""
+    with Client(node.path) as client:
+        ident = client.new_operation_id()
+        assert client.outcome(ident)["outcome"] == "unknown"
+        client.put("a", b"", operation_id=ident)
+        assert client.outcome(ident)["outcome"] == "done"
+
+
+def test_a_daemon_that_does_not_tell_its_log_gets_ids_as_before():
+    """An older daemon knows 32 hex digits only."""
+    told = {"hello": 1, "version": "0", "node": {"id": 1, "name": "n1"}, "cluster": "c", "may": [], "max_file_bytes": 1}
+    hello = session.Hello(told, 0.0)
+    assert not hello.stale(1e9)
+    assert len(hello.new_operation_id()) == 32
+
+
+@pytest.mark.parametrize("failure", [StagingGone("gone"), Expired("late", "0" * 32)])
+def test_an_id_of_our_own_that_is_used_up_is_replaced(node: Served, failure: Exception):
+    """The chunks of a large file were dropped, or the log had jumped: not done, and under a new id it is."""
+    with Client(node.path) as client:
+        node.backend.fail = failure
+        client.put("a", b"x")
+        first, second = node.backend.calls
+        assert first[:32] != second[:32]
+
+
+@pytest.mark.parametrize("failure", [StagingGone("gone"), Expired("late", "0" * 32)])
+def test_an_id_of_the_caller_is_never_replaced(node: Served, failure: Exception):
+    """It may have been sent before, or be written down somewhere: only its owner knows what to do."""
+    with Client(node.path) as client:
+        node.backend.fail = failure
+        with pytest.raises((Failed, OutcomeUnknown)) as caught:
+            client.put("a", b"x", operation_id="e" * 32)
+        assert caught.value.spent
+        assert node.backend.calls == ["e" * 32]
+
+
+async def test_the_async_client_does_the_same_about_ids(node: Served, monkeypatch: pytest.MonkeyPatch):
+    """Made of the log index, renewed when old, replaced when used up, and never if it is the caller's."""
+    async with AsyncClient(node.path) as client:
+        await client.put("a", b"")
+        node.backend.fail = StagingGone("gone")
+        await client.put("a", b"")
+        monkeypatch.setattr(session, "FRESH", -1.0)
+        node.backend.log_index = 0x2000
+        await client.put("b", b"")
+        node.backend.fail = StagingGone("gone")
+        with pytest.raises(Failed):
+            await client.put("a", b"", operation_id="e" * 32)
+    assert [ident.partition("-")[2] for ident in node.backend.calls] == ["1f3a", "1f3a", "1f3a", "2000", ""]
+    assert len(set(node.backend.calls)) == 5
+
+
+@pytest.mark.parametrize("answer", [b"\0\0\0\1\xc1", frames.pack({"id": 1})])
+def test_an_answer_that_is_none_leaves_a_write_unknown(tmp_path: Path, answer: bytes):
+    """The request was sent: whatever comes back, nobody may say that it did not happen."""
+    path = str(tmp_path / "odd")
+    hello = {"hello": 1, "version": "", "node": {"id": 1, "name": ""}, "cluster": "", "may": ["write"]}
+    with sockets.listen(path) as server:
+        server.setblocking(True)
+
+        def serve() -> None:
+            accepted, _ = server.accept()
+            with accepted:
+                accepted.recv(1 << 16)
+                accepted.sendall(frames.pack({**hello, "max_file_bytes": 9}))
+                accepted.recv(1 << 16)
+                accepted.sendall(answer)
+                accepted.recv(1 << 16)
+
+        threading.Thread(target=serve, daemon=True).start()
+        with Client(path) as client, pytest.raises(OutcomeUnknown, match="no clusterd") as caught:
+            client.put("a", b"", operation_id="f" * 32)
+    assert caught.value.operation_id == "f" * 32
 
 
 def test_a_watch_goes_on_after_a_restart_where_it_was(serve: Callable[..., Served]):

@@ -62,6 +62,9 @@ def test_every_answer_has_the_promised_shape():
         ("expected", {}),
         ("fs_put", {"path": "a", "data": "text", "operation_id": IDENT}),
         ("fs_put", {"path": "a", "data": b"", "operation_id": "short"}),
+        ("fs_put", {"path": "a", "data": b"", "operation_id": IDENT + "-"}),
+        ("fs_put", {"path": "a", "data": b"", "operation_id": IDENT + "-" + "1" * 17}),
+        ("fs_put", {"path": "a", "data": b"", "operation_id": IDENT + "-1F"}),
         ("fs_put", {"path": "", "data": b"", "operation_id": IDENT}),
         ("fs_put", {"path": "//", "data": b"", "operation_id": IDENT}),
         ("fs_put", {"path": "a", "data": b"", "operation_id": IDENT, "timeout": 0.0}),
@@ -91,6 +94,8 @@ def test_a_leading_slash_is_allowed():
     [
         (errors.NoQuorum("x"), "NO_QUORUM"),
         (errors.OutcomeUnknown("x", IDENT), "OUTCOME_UNKNOWN"),
+        (cfs.Expired("x", IDENT), "OUTCOME_UNKNOWN"),
+        (cfs.StagingGone("x"), "FAILED"),
         (errors.QueueFull("x"), "LIMIT"),
         (errors.TooLarge("x"), "LIMIT"),
         (errors.BadArgument("x"), "USAGE"),
@@ -117,11 +122,18 @@ def test_errors_and_their_codes(error: Exception, code: str):
 
 def test_every_refusal_of_the_store_has_a_place_in_the_table():
     """A class added to cfs gets its code by thought, not by falling through to FAILED."""
-    plain = {cfs.IsDirectory, cfs.NotDirectory, cfs.StagingGone}
+    plain = {cfs.IsDirectory, cfs.NotDirectory}
     listed = {kind for kind, _, _ in CODES}
     for name in cfs.__all__:
         kind = getattr(cfs, name)
         assert kind in listed | plain | {errors.ClusterError, errors.Refused}, name
+
+
+def test_what_a_client_can_act_upon_is_told_as_a_word():
+    """An id that is used up is another case than one that may have worked."""
+    assert describe(cfs.Expired("x", IDENT), 1)["reason"] == "expired"
+    assert describe(cfs.StagingGone("x"), 1)["reason"] == "staging_gone"
+    assert "reason" not in describe(errors.OutcomeUnknown("x", IDENT), 1)
 
 
 def test_a_lost_compare_and_set_tells_the_current_revision():

@@ -70,6 +70,7 @@ def test_hello_tells_who_answers_and_what_we_may(node: Served):
         "cluster": "lab",
         "may": ["read", "write", "lab"],
         "max_file_bytes": 1 << 20,
+        "log_index": 0x1F3A,
     }
 
 
@@ -135,11 +136,38 @@ def test_a_bug_in_an_operation_is_answered_and_counted(node: Served):
     """The daemon goes on, and its log has the traceback."""
     node.backend.fail = ZeroDivisionError("ours")
     raw = Raw(node)
-    raw.send(request(1, "reload"), request(2, "ping"))
+    raw.send(request(1, "fs_cat", path="a", linearizable=True), request(2, "ping"))
     answers = {message["id"]: message for message in (raw.receive(), raw.receive())}
     assert answers[1]["error"]["code"] == "FAILED"
     assert "ours" not in answers[1]["error"]["message"]
     assert node.server.stats.bugs == 1
+
+
+def test_a_bug_in_a_change_leaves_its_outcome_unknown(node: Served):
+    """S3: FAILED would say that nothing happened; nobody knows how far it had come."""
+    node.backend.fail = ZeroDivisionError("ours")
+    raw = Raw(node)
+    raw.send(request(1, "fs_put", path="a", data=b"", operation_id="ab" * 16))
+    error = raw.receive()["error"]
+    assert (error["code"], error["operation_id"]) == ("OUTCOME_UNKNOWN", "ab" * 16)
+
+
+def test_whoever_waits_when_the_daemon_ends_is_answered_first(node: Served):
+    """SIGTERM: a clear answer, then the end of the connection; never only the end."""
+    node.backend.hang = True
+    raw = Raw(node)
+    raw.send(
+        request(1, "fs_put", path="a", data=b"", operation_id="ab" * 16 + "-7"),
+        request(2, "fs_cat", path="a", linearizable=True),
+        request(3, "reload"),
+    )
+    until(lambda: len(node.backend.calls) == 3)
+    node.stop()
+    answers = {message["id"]: message["error"] for message in (raw.receive(), raw.receive(), raw.receive())}
+    assert [answers[ident]["code"] for ident in (1, 2, 3)] == ["OUTCOME_UNKNOWN", "NO_DAEMON", "OUTCOME_UNKNOWN"]
+    assert answers[1]["operation_id"] == "ab" * 16 + "-7"
+    assert all("this node is leaving the cluster" in answers[ident]["message"] for ident in (1, 2, 3))
+    assert raw.sock.recv(1) == b""
 
 
 def test_cuts_are_for_daemons_of_a_lab_only(serve: Callable[..., Served]):
