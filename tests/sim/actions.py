@@ -1,0 +1,83 @@
+"""What the administrator of one run does and when, drawn by its seed; carried out by tests/sim/admin.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from tests.sim.settings import Settings
+
+# kind -> how often it is drawn
+KINDS = {
+    "votes": 3,
+    "expected": 2,
+    "option": 2,
+    "token": 3,
+    "priority": 3,
+    "address": 3,
+    "link-add": 2,
+    "link-remove": 2,
+    "add": 4,
+    "remove": 5,
+    "rejoin": 3,
+    "rotate": 6,
+    "two-rotations": 3,
+    "two-changes": 4,
+    "wrong": 2,
+    "stale": 2,
+    "set-expected": 2,
+    "set-votes": 2,
+    "cancel-wait": 1,
+}
+# These leave every component its votes, its keys and its members, whatever options decide who is quorate.
+HARMLESS = ("priority", "token", "two-changes", "wrong", "stale", "cancel-wait")
+# An operator's override: from then on the options promise nothing (Q1), and two components may both change the cluster.
+OVERRIDES = ("set-expected", "set-votes")
+# These change how many votes it takes, or who has them.
+MOVING = ("votes", "expected", "add", "remove", "rejoin", *OVERRIDES)
+# These change who holds data, or with what weight: not where a disk is lost too, nor power with data in memory (S1).
+DATA = ("votes", "remove", "rejoin")
+# A node that is away could not find the others any more if these were done together or again.
+ONCE = (("address", "link-add", "link-remove"),)
+SPARES = 2  # machines beside the cluster that can be added
+RETIRE = (0.5, 0.5, 1.0, 30.0)  # seconds for which an old cluster key stays live, by run; the last one is the product's
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """crash: seconds after it when some node's power goes, 0 for never."""
+
+    kind: str
+    at: float
+    crash: float = 0.0
+
+
+def draw(random: Random, settings: Settings, faults: frozenset[str], first: float, last: float) -> tuple[Action, ...]:
+    """Nothing, or 2 to 7 actions between `first` and `last`. faults: the kinds of fault of this run."""
+    if random.random() < 0.3:
+        return ()
+    kinds = dict(KINDS)
+    if not promised(settings):
+        kinds = {kind: often for kind, often in kinds.items() if kind in HARMLESS}
+    elif random.random() < 0.12:
+        kinds = {kind: often for kind, often in kinds.items() if kind in (*HARMLESS, *OVERRIDES)}
+    else:
+        kinds = {kind: often for kind, often in kinds.items() if kind not in OVERRIDES}
+    if faults & {"blank", "rot", "rollback"} or (settings.durability == "memory" and "power" in faults):
+        kinds = {kind: often for kind, often in kinds.items() if kind not in DATA}
+    actions = []
+    for _ in range(random.randint(2, 7)):
+        kind = random.choices(list(kinds), list(kinds.values()))[0]
+        for group in ONCE:
+            if kind in group:
+                kinds = {name: often for name, often in kinds.items() if name not in group}
+        crash = random.choice((0.0005, 0.002, 0.005, 0.02, 0.1)) if random.random() < 0.2 else 0.0
+        actions.append(Action(kind, random.uniform(first, last - 1.5), crash))
+    return tuple(sorted(actions, key=lambda action: action.at))
+
+
+def promised(settings: Settings) -> bool:
+    """At no moment may two components be quorate, by votes alone: so there is one line of changes."""
+    q = settings.quorum
+    special = q.two_node or q.device or q.last_man_standing or q.allow_downscale or q.expected_votes_tracking
+    return settings.one_component and not special
