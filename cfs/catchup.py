@@ -68,7 +68,7 @@ class CatchUp:
         """Ask for what is missing, once the disk can take it; or make the first store."""
         primary, store = self._primary, self._store
         choice = primary.choice
-        if choice is None or choice.leader is None or self.whole or self._asked or store.journal.failed:
+        if choice is None or choice.leader is None or self.whole or self._asked or store.journal.bad(now):
             return
         if store.adopting or self.excluded or self.asks >= MAX_ASKS:
             return

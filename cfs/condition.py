@@ -44,12 +44,17 @@ class Condition:
         reason = self.unusable()
         if reason:
             return NoQuorum, reason
-        journal = self.store.journal
-        if journal.failed or journal.stalled(self.now):
-            return DiskFailed, f"the disk of this node does not take writes: {journal.failed or 'it hangs'}"
+        if self._disk_trouble():
+            return DiskFailed, self._disk_trouble()
         if not self.primary.required_present(self.store.log.data_sets(self.store.committed)):
             return DiskFailed, f"too few disks take writes: only those of nodes {names(self.primary.ready)} do"
         return None
+
+    def _disk_trouble(self) -> str:
+        journal = self.store.journal
+        if not journal.bad(self.now):
+            return ""
+        return f"the disk of this node does not take writes: {journal.failed or 'it hangs'}"
 
     def unusable(self) -> str:
         """Why neither writes nor linearizable reads are possible here, or nothing."""
@@ -69,6 +74,8 @@ class Condition:
             return ""
         if catchup.excluded:
             return "the store of this node is resynced when a data majority is present"
+        if not catchup.whole and self._disk_trouble():
+            return self._disk_trouble()
         if not catchup.whole:
             return "this node is catching up" if catchup.asks < MAX_ASKS else "this node cannot catch up: see its log"
         waiting = (choice.good | choice.lost) & set(primary.members) - primary.ready
@@ -76,7 +83,7 @@ class Condition:
 
     def word(self) -> str:
         """CLI.md: synced, syncing, damaged or disk_error."""
-        if self.store.journal.failed:
+        if self.store.journal.bad(self.now):
             return "disk_error"
         if self.store.health is Health.LOST:
             return "damaged"

@@ -5,7 +5,8 @@ Source: cfs/disk.py says what the disk promises. A claim rests on `on_disk` alon
         that goes below it
     asked >= on_disk; records beyond `asked` are asked for by `flush`
 A failed disk keeps nothing of what was asked and not answered: when it works again everything beyond `on_disk` is asked
-for anew.
+for anew. One that hangs may still do all of it: nothing more is asked of it until it answers, and never more than
+MAX_ASKED at once, so that what waits for it is bounded.
 """
 
 from __future__ import annotations
@@ -20,15 +21,17 @@ from cfs.records import Lineage, LogPosition, RecordKind
 
 STALLED = 2.0  # seconds a request may wait before the disk counts as not working
 MAX_BATCH = 4 << 20  # bytes of bodies in one append
+MAX_ASKED = 16 << 20  # bytes of bodies asked for and not answered
 
 
 @dataclass(slots=True)
 class _Asked:
-    """end: for an append, the log index it reaches; for a truncation, where it cuts."""
+    """end: for an append, the log index it reaches; for a truncation, where it cuts.  size: of an append's bodies."""
 
     request: DiskRequest
     end: int
     since: float
+    size: int = 0
 
 
 class Journal:
@@ -44,6 +47,7 @@ class Journal:
         self._durable = durable
         self._receipt = 0
         self._waiting: dict[int, _Asked] = {}
+        self._size = 0  # of the appends that wait for an answer
         self._cutting: dict[int, int] = {}  # of those, the truncations: receipt -> where it cuts
         self._cut: tuple[int, bool, str] | None = None  # a truncation that has to be asked for (again)
         self._queue: deque[DiskRequest] = deque()
@@ -51,8 +55,9 @@ class Journal:
 
     # --- asking --------------------------------------------------------------------------------------------------
 
-    def _ask(self, receipt: int, request: DiskRequest, end: int, now: float) -> None:
-        self._waiting[receipt] = _Asked(request, end, now)
+    def _ask(self, receipt: int, request: DiskRequest, end: int, now: float, size: int = 0) -> None:
+        self._waiting[receipt] = _Asked(request, end, now, size)
+        self._size += size
         self._queue.append(request)
 
     def _next_receipt(self) -> int:
@@ -61,14 +66,14 @@ class Journal:
 
     def flush(self, log: Log, now: float) -> None:
         """Ask for what the log has and the disk was not asked for yet."""
-        if self.failed or self.adopting:
+        if self.failed or self.adopting or self.stalled(now):
             return
         if self._cut is not None:
             receipt, (after, aside, reason) = self._next_receipt(), self._cut
             self._cut = None
             self._cutting[receipt] = after
             self._ask(receipt, TruncateTail(receipt, after, aside, reason), after, now)
-        while self.asked < log.end.index:
+        while self.asked < log.end.index and self._size < MAX_ASKED:
             records, size = [], 0
             for record in log.slice(self.asked, log.end.index):
                 records.append(record)
@@ -78,7 +83,7 @@ class Journal:
             sync = self._durable or any(record.kind is not RecordKind.OPERATION for record in records)
             receipt, last = self._next_receipt(), records[-1].index
             commit = min(self._committed, last)
-            self._ask(receipt, AppendLog(receipt, tuple(records), commit, sync), last, now)
+            self._ask(receipt, AppendLog(receipt, tuple(records), commit, sync), last, now, size)
             self.asked = last
             self._marked = max(self._marked, commit)
 
@@ -148,6 +153,7 @@ class Journal:
         self._cutting.pop(receipt, None)
         if one is None:
             return None
+        self._size -= one.size
         request = one.request
         if isinstance(request, Checkpoint):
             self._checkpointing = False

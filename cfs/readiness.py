@@ -51,7 +51,7 @@ class Readiness:
         """READY, LOST or nothing, as things stand."""
         store, journal, end = self._store, self._store.journal, self._store.log.end
         whole = self._catchup.whole
-        if whole and journal.failed and self._too_much_unwritten():
+        if whole and journal.bad(now) and self._too_much_unwritten():
             self._say.error("store: the disk does not work for too long, this node falls behind")
             store.cut_unwritten()
             self._catchup.fell_behind()

@@ -175,8 +175,13 @@ class LocalStore:
             log.trim(log.base.index + max(1, behind // 2))
 
     def cut_unwritten(self) -> None:
-        """Forget what a disk that fails for too long has not written: the node will catch up anew."""
-        self._gone += self._drop(max(self.journal.on_disk, self.state.index))
+        """Forget what a disk that fails or hangs for too long has not written: the node will catch up anew.
+
+        What a hanging one was asked for it may still write; then that is cut off there too, and comes again.
+        """
+        after = max(self.journal.on_disk, self.state.index)
+        self.journal.truncate(after, False, "this node fell behind")
+        self._gone += self._drop(after)
 
     def _drop(self, after: int) -> list[LogRecord]:
         self._operations = {index: one for index, one in self._operations.items() if index <= after}

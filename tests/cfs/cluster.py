@@ -614,7 +614,9 @@ class Cluster:
         """End all faults, wait for calm, then check the whole history."""
         self.heal()
         for node in self.nodes.values():
-            node.disk.full = node.disk.broken = False
+            node.disk.full = node.disk.broken = node.disk.hung = False
+            if node.replica is not None:
+                self._arm(node)
         for n in self.nodes:
             if self.nodes[n].replica is None:
                 self.start(n)

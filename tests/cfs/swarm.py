@@ -3,7 +3,8 @@
 Profiles say which promises hold whole: `majority` (no narrow epochs, so every check is strict), `disks` (as that, with
 stores lost, damaged, full and slow, never more than a minority at once), `narrow` (a half may be quorate, an operator
 may force a minority: acknowledged writes are in the tree at the end, or set aside), `members` (the nodelist changes),
-`window` (as `majority`, but outcomes are soon forgotten, and clients ask again whenever they like).
+`window` (as `majority`, but outcomes are soon forgotten, and clients ask again whenever they like), `hangs` (as
+`majority`, with disks that do not answer for a while, and nodes that soon give up keeping up with them).
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import sys
 import traceback
 from random import Random
 
-from cfs import turns
+from cfs import journal, readiness, turns
 from cfs.messages import Kind, Operation
 from cfs.status import StoreSettings
 from tests.cfs.cluster import Broken, Cluster
 
 WINDOW = 24  # outcomes kept in `window`: a few seconds' writes
-PROFILES = ("majority", "disks", "narrow", "members", "window")
+PROFILES = ("majority", "disks", "narrow", "members", "window", "hangs")
 
 
 class Swarm:
@@ -29,7 +30,7 @@ class Swarm:
         self.profile = profile
         self.seconds = seconds
         size = self.random.choice([1, 2, 3, 3, 3, 4, 5, 5] if profile != "narrow" else [2, 2, 3, 4, 4, 5])
-        if profile in ("disks", "members"):
+        if profile in ("disks", "members", "hangs"):
             size = max(3, size)
         latency = self.random.choice([(0.0003, 0.004), (0.001, 0.02), (0.0, 0.0005), (0.0, 0.15)])
         delay = self.random.choice([(0.0001, 0.003), (0.0001, 0.003), (0.0, 0.03)])
@@ -116,7 +117,8 @@ class Swarm:
     def _fault(self) -> None:
         cluster, random = self.cluster, self.random
         kinds = ["partition"] * 3 + ["heal"] * 3 + ["crash"] * 3 + ["start"] * 5 + ["power"]
-        kinds += {"disks": ["disk"] * 4, "narrow": ["force"] * 2, "members": ["members"] * 2}.get(self.profile, [])
+        more = {"disks": ["disk"] * 4, "hangs": ["disk"] * 4, "narrow": ["force"] * 2, "members": ["members"] * 2}
+        kinds += more.get(self.profile, [])
         kind = random.choice(kinds)
         nodes = list(cluster.nodes)
         if self.rolled_back and self.harmed is not None and kind in ("crash", "power"):
@@ -157,14 +159,18 @@ class Swarm:
         cluster, random = self.cluster, self.random
         if self.harmed is not None:
             node = cluster.nodes[self.harmed]
-            node.disk.full = node.disk.broken = False
+            node.disk.full = node.disk.broken = node.disk.hung = False
+            if node.replica is not None:
+                cluster._arm(node)
             if self.harmed in cluster.up and cluster.replica(self.harmed).status().state == "synced":
                 self.harmed, self.rolled_back = None, False
             return
         n = random.choice(list(cluster.nodes))
         disk = cluster.nodes[n].disk
         self.harmed = n
-        match random.choice(["lose", "rot", "full", "broken", "old"]):
+        match "hang" if self.profile == "hangs" else random.choice(["lose", "rot", "full", "broken", "old"]):
+            case "hang":
+                disk.hung = True
             case "lose":
                 cluster.crash(n)
                 disk.lose()
@@ -199,13 +205,15 @@ class Swarm:
 
 def run(seed: int, profile: str, seconds: float = 6.0) -> dict[str, int]:
     """Raises Broken, or whatever the replica raised."""
-    usual = turns.ENTRIES, turns.LOOKS, turns.APPLIED
+    usual = turns.ENTRIES, turns.LOOKS, turns.APPLIED, journal.STALLED, readiness.MAX_UNWRITTEN
     size = Random(seed).choice([1, 2, 5, 1000])  # these trees are small, so turns are to be too
     turns.ENTRIES, turns.LOOKS, turns.APPLIED = size, 4 * size, max(1, size // 2)
+    if profile == "hangs":
+        journal.STALLED, readiness.MAX_UNWRITTEN = 0.3, 3
     try:
         return Swarm(seed, profile, seconds).go()
     finally:
-        turns.ENTRIES, turns.LOOKS, turns.APPLIED = usual
+        turns.ENTRIES, turns.LOOKS, turns.APPLIED, journal.STALLED, readiness.MAX_UNWRITTEN = usual
 
 
 def main() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from cfs.disk import Adopt, AppendLog, DiskRequest, MarkCommit, TruncateTail
 from cfs.entries import StateImage
-from cfs.journal import Journal
+from cfs.journal import STALLED, Journal
 from cfs.log import Log
 from cfs.records import START, Lineage, LogRecord, RecordKind
 from transport.ids import RingId
@@ -141,3 +143,26 @@ def test_unknown_receipt_is_ignored():
     journal = Journal(0, 0, True)
     assert journal.persisted(77, None) is None
     assert journal.on_disk == 0
+
+
+def test_a_disk_that_does_not_answer_is_asked_for_nothing_more():
+    """What waits for it is bounded; when it answers, the rest is asked for."""
+    journal, log = Journal(0, 0, True), Log()
+    add(log)
+    asked = requests(journal, log, 1.0)
+    add(log)
+    assert requests(journal, log, 1.0 + STALLED) == []
+    answer(journal, *asked)
+    assert [request.records[0].index for request in requests(journal, log, 9.0)] == [2]
+
+
+def test_what_is_asked_for_at_once_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch):
+    """A disk slower than the ring has so much to do at most."""
+    monkeypatch.setattr("cfs.journal.MAX_BATCH", 4)
+    monkeypatch.setattr("cfs.journal.MAX_ASKED", 8)
+    journal, log = Journal(0, 0, True), Log()
+    add(log, 9)
+    asked = requests(journal, log)
+    assert [len(request.records) for request in asked] == [2, 2]
+    answer(journal, asked[0])
+    assert [request.records[0].index for request in requests(journal, log)] == [5]

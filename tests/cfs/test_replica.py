@@ -619,6 +619,27 @@ def test_what_a_failed_disk_has_not_taken_is_bounded_in_bytes(monkeypatch: pytes
     cluster.finish(60.0)
 
 
+def test_a_disk_that_hangs_for_long_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch):
+    """Not a failure but an fdatasync of minutes: it is asked for no more, falls behind, and comes back by itself."""
+    monkeypatch.setattr("cfs.readiness.MAX_UNWRITTEN_BYTES", 50_000)
+    cluster = settled(settings=StoreSettings(retain_bytes=10_000))
+    disk = cluster.nodes[3].disk
+    disk.hung = True
+    asked = len(disk._queue)
+    for number in range(60):
+        cluster.put(1, f"f{number}", bytes(5_000))
+        cluster.run(0.1)
+        assert cluster.replica(3).log.size < 170_000  # of 2 s, until it is known to hang, and 60,000
+    assert len(disk._queue) - asked < 25  # those of the first 2 s
+    assert cluster.replica(3).status().state == "disk_error"
+    assert "it hangs" in cluster.put(3, "here").refused
+    written = [attempt for attempt in cluster.history if attempt.result is not None]
+    assert len(written) >= 60
+    disk.hung = False
+    cluster.finish(60.0)
+    assert cluster.replica(3).state.find("f59") is not None
+
+
 def test_store_being_replaced_on_a_hanging_disk_holds_up_nobody():
     """The others open their primary without it; it is resynced when the disk answers."""
     cluster = settled()

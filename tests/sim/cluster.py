@@ -189,6 +189,7 @@ class Cluster:
         for host in self.hosts.values():
             host.storage.slow, host.cost_factor = 1.0, 1.0
             host.storage.store.full = host.storage.store.broken = False
+            host.storage.hang(False)
             host.resume()
             host.start()
 

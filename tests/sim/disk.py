@@ -70,12 +70,14 @@ class SimDisk:
 
     latency: bounds in seconds of one fsync, drawn evenly, set at will.  retain: records kept in the log behind the
     checkpoint.
-    full, broken: while True every write fails; set at will.  discarded: everything set aside, oldest first.
+    full, broken: while True every write fails; hung: nothing is done or answered; set at will.
+    discarded: everything set aside, oldest first.
     """
 
     def __init__(self, random: Random, latency: tuple[float, float] = (0.0003, 0.004), retain: int = 10_000) -> None:
         self.full = False
         self.broken = False
+        self.hung = False
         self.discarded: list[Discarded] = []
         self.fsyncs = 0
         self._random = random
@@ -149,10 +151,14 @@ class SimDisk:
 
     def next_timeout(self) -> float | None:
         """When `poll` has something to do."""
+        if self.hung:
+            return None
         return earliest(self._job.done if self._job else None, self._probe, self._refused, self._mark_due)
 
     def poll(self, now: float) -> list[tuple[int, str | None]]:
         """Advance to `now`; the answers that came due, in order."""
+        if self.hung:
+            return []
         while self._job is not None and now >= self._job.done:
             job, self._job = self._job, None
             for request in job.requests:

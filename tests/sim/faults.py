@@ -123,6 +123,8 @@ class Faults:
                 hosts[0].storage.slow = fault.amount
             case "slow-node":
                 hosts[0].cost_factor = fault.amount
+            case "disk-hung":
+                hosts[0].storage.hang(True)
             case "disk-full":
                 hosts[0].storage.store.full = True
             case "disk-broken":
@@ -166,6 +168,8 @@ class Faults:
                 hosts[0].storage.slow = 1.0
             case "slow-node":
                 hosts[0].cost_factor = 1.0
+            case "disk-hung":
+                hosts[0].storage.hang(False)
             case "disk-full":
                 hosts[0].storage.store.full = False
             case "disk-broken":

@@ -132,6 +132,7 @@ def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
     if drawn.quorum.device:
         kinds |= DEVICE
     faults = draw_faults(random, ids, votes, links, last, kinds)
+    faults += hangs(aspect(seed, "hangs"), ids, last)
     plan = Plan(
         seed=seed,
         nodes=ids,
@@ -149,6 +150,15 @@ def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
         faults_end=last,
     )
     return plan, aspect(seed, "run")
+
+
+def hangs(random: Random, nodes: tuple[NodeId, ...], last: float) -> tuple[Fault, ...]:
+    """Now and then a disk that does not answer for many seconds, from early on."""
+    if random.random() >= 0.1:
+        return ()
+    at = WARM + random.uniform(0.0, 3.0)
+    until = min(last - 1.0, at + random.uniform(3.0, 9.0))
+    return (Fault("disk-hung", at, until, (random.choice(nodes),), (), 0.0),)
 
 
 def draw_faults(

@@ -67,6 +67,11 @@ class Storage:
         delay = self._random.uniform(0.0003, 0.004) * self.slow
         self._clock.after(delay, self._file_done, self._life, file)
 
+    def hang(self, hung: bool) -> None:
+        """Nothing is done or answered meanwhile; it is no failure."""
+        self.store.hung = hung
+        self._arm()
+
     def _arm(self) -> None:
         due = self.store.next_timeout()
         if due is not None and (self._wake is None or due < self._wake):
@@ -90,7 +95,7 @@ class Storage:
     def _file_done(self, life: int, file: Persist) -> None:
         if life != self._life or file not in self._files_under_way:
             return
-        if self.failing:
+        if self.failing or self.store.hung:
             self._clock.after(RETRY, self._file_done, self._life, file)
             return
         self._files_under_way.remove(file)
@@ -134,11 +139,11 @@ class Storage:
         return operation in self._place
 
     def data_set_of(self, operation: bytes) -> dict[NodeId, int] | None:
-        """The votes of the data members when the operation was logged."""
+        """The votes of the data members when the operation was logged; None: not known, the tree is past it."""
         place = self._place.get(operation)
         if place is None:
             return None
-        return [votes for index, votes in self._data_sets if index <= place[1]][-1]
+        return next((votes for index, votes in reversed(self._data_sets) if index <= place[1]), None)
 
     @property
     def failing(self) -> bool:
