@@ -366,6 +366,10 @@ class Host:
     def can_connect(self) -> bool:
         return self.node is not None and not self.paused and not self._leaving
 
+    def log_index(self) -> int:
+        """As the local socket's hello tells it."""
+        return max(1, self.node.replica.state.index) if self.node is not None else 0
+
     def write(self, call: Call, operation: Operation) -> None:
         self._calls[call.id] = call
 

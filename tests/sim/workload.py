@@ -29,6 +29,10 @@ class Server(Protocol):
     process_number: int
 
     def can_connect(self) -> bool: ...
+    def log_index(self) -> int:
+        """What a hello tells a client of the log."""
+        ...
+
     def write(self, call: Call, operation: Operation) -> None: ...
     def read(self, call: Call) -> None: ...
     def read_local(self, call: Call) -> None: ...
@@ -121,7 +125,8 @@ class Workload:
 
     def _operation(self, call: Call, number: int) -> Operation:
         random = self._random
-        made = Operation(call.id, Kind.PUT, call.key, writer=call.node, time=number)
+        since = self._servers[call.node].log_index()  # fixed here: every retry, wherever it goes, says the same
+        made = Operation(call.id, Kind.PUT, call.key, writer=call.node, time=number, since=since)
         match call.kind:
             case "put" | "cas":
                 size = random.choice((8, self._plan.value_bytes))
