@@ -27,6 +27,7 @@ class Lease:
     own: int = 0
     others: dict[NodeId, int] = field(default_factory=dict)
     needed: int = 0
+    _everyone: bool = False
     _beats: dict[NodeId, float] = field(default_factory=dict)
 
     @property
@@ -45,13 +46,18 @@ class Lease:
 
     def demand(self, own: int, others: dict[NodeId, int], needed: int, everyone: bool) -> None:
         """What keeps the verdict a yes. own: our votes, with the device's if we cast it. others: the other members."""
-        self.others = others
+        self.others, self._everyone = others, everyone
         if everyone:
             # One vote each, all needed: the rule hangs on who is here, not on how many votes they have.
             self.own, self.needed = 1, 1 + len(others)
             self.others = dict.fromkeys(others, 1)
         else:
             self.own, self.needed = own, needed
+
+    def without(self, device: int) -> None:
+        """The device's votes, counted as ours, are gone. A yes that needs every member does not count votes."""
+        if not self._everyone:
+            self.own -= device
 
     def beat(self, peer: NodeId, sent_at: float) -> None:
         """`peer` answered in this ring what we sent at `sent_at`."""

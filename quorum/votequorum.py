@@ -98,7 +98,10 @@ class Votequorum:
         self, members: tuple[NodeId, ...], ring_id: RingId, transitional: tuple[NodeId, ...], now: float
     ) -> None:
         """A regular configuration was installed. transitional: who came with us; no rule of votequorum asks for it."""
+        device = self._electorate.device
         if self._told.quorate and not self._syncing:
+            # The arbiter may give its vote to another ring from now on: the old yes stands on members alone.
+            self._lease.without(self._electorate.device_votes if device.cast else 0)
             self._until = min(self._lease.until(now), now + self._lease.length)
         self._syncing = True
         self._lease.t_excl = self._electorate.options.t_excl
@@ -106,7 +109,6 @@ class Votequorum:
         self._ring, self._members = ring_id, members
         if self._electorate.begin(members):
             self._timers.set("window", now + self._electorate.options.last_man_standing_window)
-        device = self._electorate.device
         device.cast = False  # the arbiter voted for the old ring: it is asked again
         self._device_due = device.registered and device.alive
         if self._device_due:

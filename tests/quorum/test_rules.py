@@ -481,6 +481,23 @@ def test_device_vote_is_for_one_ring() -> None:
     assert world.quorate(1)
 
 
+def test_a_yes_by_the_device_ends_with_its_ring() -> None:
+    """Q4: in the next ring the arbiter is asked anew, and may have voted for others meanwhile: what it gave in the old
+    ring keeps no verdict alive until the barrier is passed."""
+    world = World(options_of(3, device=True, device_votes=2, device_timeout=10.0, device_sync_timeout=30.0))
+    world.ring(1, 2, 3)
+    cast(world, 1, True)
+    core = world.nodes[1]
+    core.sync_init((1, 2, 3), RingId(90, 1, 1), (1,), world.now)
+    assert core.quorate(world.now)  # 3 of 5 with the other members, heard just now
+    core.sync_activate({n: world.nodes[n].sync_state() for n in (1, 2, 3)}, world.now)
+    world.ring(1)
+    cast(world, 1, True)
+    assert world.quorate(1)  # 3 of 5 with the device's two
+    core.sync_init((1,), RingId(99, 1, 1), (1,), world.now)
+    assert not core.quorate(world.now)
+
+
 def test_silent_device_loses_its_vote() -> None:
     """4.7: no poll for `timeout` -> alive and cast off; after a ring change `sync_timeout`."""
     world = two_with_device()

@@ -98,6 +98,11 @@ class Cluster:
         self.history = History(dict(plan.votes), votes_needed=settings.votes_needed)
         self.history.in_memory = settings.durability == "memory"
         self.history.power_losses = [fault.at for fault in plan.faults if fault.kind == "power"]
+        self.history.disk_losses = [
+            (fault.until if fault.kind == "rollback" else fault.at, fault.where[0])
+            for fault in plan.faults
+            if fault.kind in ("blank", "rot", "rollback")
+        ]
         self.arbiter = Arbiter()
         self.network = Network(self.clock, random, self._deliver, self._refused)
         self.hosts: dict[NodeId, Host] = {}
@@ -242,7 +247,7 @@ class Cluster:
         """Called at the moment of an acknowledgement: whose disks have the operation now?"""
         holders = tuple(node for node, other in self.hosts.items() if other.storage.holds(call.id))
         votes = host.storage.data_set_of(call.id) or self.plan.votes
-        failing = tuple(node for node, other in self.hosts.items() if other.storage.failing)
+        failing = tuple(node for node, other in self.hosts.items() if other.storage.known_bad)
         self.history.durable.append(Durable(self.clock.now, call.id, host.me, holders, votes, call.epoch, failing))
 
     def _call_ended(self, call: Call) -> None:

@@ -80,6 +80,7 @@ class SimDisk:
         self.hung = False
         self.discarded: list[Discarded] = []
         self.fsyncs = 0
+        self.works_since = -1.0  # when it was last told that the disk works again
         self._random = random
         self.latency = latency
         self._retain = retain
@@ -168,6 +169,7 @@ class SimDisk:
             self._probe = now + PROBE if self._trouble() else None
             if self._probe is None:
                 self._failed = False
+                self.works_since = now
                 self._answers.append((0, None))
         if self._refused is not None and now >= self._refused:
             self._refused = None
@@ -244,6 +246,11 @@ class SimDisk:
         self._store = _copy(saved)
 
     # --- inside --------------------------------------------------------------------------------------------------
+
+    @property
+    def failed(self) -> bool:
+        """It was told that the disk does not work, and not yet that it does again."""
+        return self._failed or self._trouble() is not None
 
     def _trouble(self) -> str | None:
         if self.broken:

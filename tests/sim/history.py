@@ -132,7 +132,7 @@ class Durable(NamedTuple):
     """Whose disks held an operation when it was acknowledged.
 
     epoch: in which the proposer acknowledged it.  votes: of the data set in force there.
-    failing: nodes whose disk took no writes then, so that their store was no good one.
+    failing: nodes whose disk took no writes then or shortly before, so that their store was no good one.
     """
 
     at: float
@@ -191,6 +191,7 @@ class History:
 
     votes_needed: a component with fewer votes is never quorate.  data_nodes: who may hold data (a device never does).
     in_memory: `durability: memory`; power_losses: when the power of all nodes went.
+    disk_losses: when what a node's disk held was lost, damaged or put back to an older copy.
     watches: one list for each watcher of the tree, in the order in which it was told.
     """
 
@@ -207,6 +208,7 @@ class History:
     votes_needed: int = 1
     in_memory: bool = False
     power_losses: list[float] = field(default_factory=list)
+    disk_losses: list[tuple[float, NodeId]] = field(default_factory=list)
 
     @property
     def branches(self) -> Branches:

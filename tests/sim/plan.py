@@ -16,7 +16,7 @@ from transport.ids import LinkId, NodeId
 
 WARM = 2.5  # seconds before the first fault: the ring forms, the store opens
 CALM = 5.0  # seconds after the last fault: everything must have converged by then; more where the token is slow
-SIZES = {1: 1, 2: 6, 3: 34, 4: 13, 5: 31, 6: 8, 7: 8, 8: 4, 9: 3, 16: 1, 32: 0.3}  # nodes -> how often
+SIZES = {1: 1, 2: 8, 3: 34, 4: 16, 5: 29, 6: 8, 7: 8, 8: 4, 9: 3, 16: 1, 32: 0.3}  # nodes -> how often
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,9 @@ def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
     kinds = {kind: often for kind, often in KINDS.items() if count > 1 or kind not in PAIRS}
     if drawn.quorum.device:
         kinds |= DEVICE
-    faults = draw_faults(random, ids, votes, links, last, kinds)
+    if drawn.may_be_narrow and count > 1:
+        kinds["partition"] *= 4
+    faults = draw_faults(random, ids, votes, links, last, kinds, halves=drawn.may_be_narrow)
     faults += hangs(aspect(seed, "hangs"), ids, last)
     plan = Plan(
         seed=seed,
@@ -168,8 +170,12 @@ def draw_faults(
     links: tuple[LinkId, ...],
     last: float,
     kinds: dict[str, int],
+    halves: bool = False,
 ) -> tuple[Fault, ...]:
-    """Between 3 and 8 troubles between WARM and `last`; they may overlap. kinds: how often each is drawn."""
+    """Between 3 and 8 troubles between WARM and `last`; they may overlap.
+
+    kinds: how often each is drawn.  halves: partitions into halves, and long ones, are wanted: an option decides them.
+    """
     faults: list[Fault] = []
     for _ in range(random.randint(3, 8)):
         kind = random.choices(list(kinds), list(kinds.values()))[0]
@@ -185,6 +191,8 @@ def draw_faults(
         match kind:
             case "partition":
                 size = random.randint(1, len(nodes) - 1)
+                if halves and random.random() < 0.7:
+                    size, until = len(nodes) // 2, min(last, at + random.uniform(1.5, 5.0))
                 where, other = tuple(sorted(shuffled[:size])), tuple(sorted(shuffled[size:]))
             case "one-way" | "partial" | "flap":
                 where, other = (shuffled[0],), (shuffled[1],)

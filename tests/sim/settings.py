@@ -55,6 +55,12 @@ class Settings:
         return 1 if q.two_node or q.master_wins else max(1, needed)
 
     @property
+    def may_be_narrow(self) -> bool:
+        """By some rule fewer than a data majority of the nodes may be quorate."""
+        q = self.quorum
+        return bool(q.two_node or q.auto_tie_breaker or q.device or q.configured_expected < sum(q.votes.values()))
+
+    @property
     def one_component(self) -> bool:
         """Q1 is promised: at no moment are two components quorate. A device that votes for one partition keeps it."""
         q = self.quorum

@@ -16,6 +16,7 @@ from transport.events import Persist
 from transport.ids import NodeId, RingId
 
 RETRY = 1.0  # seconds until a small file that could not be written is tried again (transport/io/files.py)
+WORD = 0.3  # seconds for all to hear that a disk works again
 _ID = slice(4, 20)  # where an encoded operation has its id (cfs/messages.py)
 Answered = AppendLog | TruncateTail | Adopt | Checkpoint
 
@@ -149,6 +150,11 @@ class Storage:
     def failing(self) -> bool:
         """Does the disk take no writes now?"""
         return self.store.full or self.store.broken
+
+    @property
+    def known_bad(self) -> bool:
+        """May others still hold that this disk takes no writes? Word that it works again goes over the ring."""
+        return self.store.failed or self._clock.now < self.store.works_since + WORD
 
     def discarded(self) -> frozenset[bytes]:
         """The operations set aside on this disk."""

@@ -73,11 +73,12 @@ def check_refused_never_appears(history: History) -> None:
 
 def check_acked_is_kept(history: History) -> None:
     """S1 and S5: after everything healed each acknowledged operation has its outcome on every node; one that a narrow
-    or forced epoch acknowledged may be set aside instead, and is then listed. With `durability: memory` a loss of power
-    may take what was acknowledged before."""
+    or forced epoch acknowledged may be set aside instead, and is then listed, unless nobody who held it kept its disk.
+    With `durability: memory` a loss of power may take what was acknowledged before."""
     branches = history.branches
     discarded = {ident for store in history.final for ident in store.discarded}
     last_loss = max(history.power_losses, default=-1.0)
+    holders = {ack.id: set(ack.holders) for ack in history.durable}
     for call in history.calls:
         if call.outcome not in (ACKED, FAILED) or call.is_read:
             continue
@@ -87,7 +88,8 @@ def check_acked_is_kept(history: History) -> None:
                 continue
             epoch = history.epochs.get(call.epoch)
             narrow = epoch is not None and epoch.kind.name != "MAJORITY"
-            if narrow and call.id in discarded:
+            lost = {node for when, node in history.disk_losses if when >= at}
+            if narrow and (call.id in discarded or holders.get(call.id, {0}) <= lost):
                 continue
             raise Violation(at, "S5" if narrow else "S1", f"lost: {call} ({call.id.hex()})")
         for store in history.final:

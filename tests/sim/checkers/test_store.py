@@ -74,6 +74,11 @@ def test_what_a_narrow_epoch_loses_is_listed() -> None:
     store.check_acked_is_kept(history)
     history.final = stores({}, epoch=RINGS[2])
     assert broken(store.check_acked_is_kept, history) == "S5"
+    history.durable = [Durable(1.0, ident(1), 1, (1,), VOTES, RINGS[1])]
+    history.disk_losses = [(0.5, 1), (2.0, 2)]
+    assert broken(store.check_acked_is_kept, history) == "S5"
+    history.disk_losses = [(2.0, 1)]  # nobody else had it
+    store.check_acked_is_kept(history)
 
 
 def test_only_what_a_narrow_epoch_acknowledged_may_be_set_aside() -> None:
