@@ -51,7 +51,7 @@ key() {
 launcher() { # name module function
     cat >".venv/bin/$1" <<LAUNCHER
 #!/bin/sh
-'''exec' "$(pwd)/.venv/bin/python" -I "\$0" "\$@"
+'''exec' "$(cd -P .venv/bin && pwd)/python" -I "\$0" "\$@"
 ' '''
 import sys
 

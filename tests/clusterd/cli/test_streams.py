@@ -88,7 +88,8 @@ def test_a_name_in_the_tree_cannot_command_the_terminal(node: Served, command: s
 
 def test_the_environment_is_made_with_bytecode():
     """Who runs clusterctl may not be allowed to write it, and without it starting takes twice as long."""
-    if Path(sys.prefix) != ROOT / ".venv" or not os.access(ROOT / "clusterd", os.W_OK):
+    own = Path(sys.prefix) == ROOT / ".venv" and not (ROOT / ".venv").is_symlink()
+    if not own or not os.access(ROOT / "clusterd", os.W_OK):
         pytest.skip("not run from this tree's own environment")
     subprocess.run([ROOT / "requirements" / "venv.sh", "dev"], check=True, capture_output=True)
     missing = [
