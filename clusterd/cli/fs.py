@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def put(context: Context) -> int:
     data = _content(context["FILE"])
     with context.client() as client:
-        written = client.put(context["PATH"], data, timeout=context["timeout"])
+        written = client.put(context["PATH"], data, **_how(context))
     context.show(written, lambda: _written(written))
     return 0
 
@@ -24,7 +24,7 @@ def put(context: Context) -> int:
 def cas(context: Context) -> int:
     data = _content(context["FILE"])
     with context.client() as client:
-        written = client.cas(context["PATH"], data, context["revision"], timeout=context["timeout"])
+        written = client.cas(context["PATH"], data, context["revision"], **_how(context))
     context.show(written, lambda: _written(written))
     return 0
 
@@ -69,21 +69,21 @@ def stat(context: Context) -> int:
 
 def rm(context: Context) -> int:
     with context.client() as client:
-        changed = client.remove(context["PATH"], recursive=context["recursive"] or False, timeout=context["timeout"])
+        changed = client.remove(context["PATH"], recursive=context["recursive"] or False, **_how(context))
     context.show(changed, lambda: f"{printable(changed['path'])}  removed at revision {changed['revision']}")
     return 0
 
 
 def mkdir(context: Context) -> int:
     with context.client() as client:
-        changed = client.mkdir(context["PATH"], parents=context["parents"] or False, timeout=context["timeout"])
+        changed = client.mkdir(context["PATH"], parents=context["parents"] or False, **_how(context))
     context.show(changed, lambda: f"{printable(changed['path'])}  made at revision {changed['revision']}")
     return 0
 
 
 def mv(context: Context) -> int:
     with context.client() as client:
-        changed = client.move(context["FROM"], context["TO"], timeout=context["timeout"])
+        changed = client.move(context["FROM"], context["TO"], **_how(context))
     context.show(changed, lambda: f"{printable(changed['path'])}  is its name since revision {changed['revision']}")
     return 0
 
@@ -123,6 +123,11 @@ def discarded(context: Context) -> int:
 
     context.show(answer, human)
     return 0
+
+
+def _how(context: Context) -> dict[str, Any]:
+    """What all writes share."""
+    return {"timeout": context["timeout"], "operation_id": context["id"]}
 
 
 def _content(file: str | None) -> bytes:

@@ -91,11 +91,16 @@ GLOBAL_OPTIONS = (
 )
 
 _WRITE_TIMEOUT = Option("timeout", "seconds to wait, 10; then exit 5", "S", default=10.0, convert=seconds)
+_WRITE_OPTIONS = (
+    _WRITE_TIMEOUT,
+    Option("id", "repeat the write that ended with exit 5: the id it told", "ID"),
+)
 _PATH = Argument("PATH", "in the cluster's tree; a leading / is allowed", complete="path")
 _FILE = Argument("FILE", "what to write; `-` or nothing: standard input", required=False, complete="file")
 _WRITE_NOTES = (
     "Its directory must exist. Without quorum it is refused within a second, and\n"
-    "nothing happened (exit 4). Exit 5: it may have happened; `fs cat` tells."
+    "nothing happened (exit 4). Exit 5: it may have happened; `fs outcome ID` tells,\n"
+    "and the same command with --id ID does it, if it was not done already."
 )
 _NODES = Argument("N", "node ids or names, comma lists, or `all`", many=True, complete="nodes")
 _PAIR_OPTIONS = (
@@ -161,7 +166,7 @@ COMMANDS = (
         notes="Each member writes it to its authkey; one that is away fetches it when it\n"
         "returns. The old key ends after 30 seconds.",
     ),
-    Command("fs put", "fs:put", "write a file on all nodes", (_PATH, _FILE), (_WRITE_TIMEOUT,), _WRITE_NOTES),
+    Command("fs put", "fs:put", "write a file on all nodes", (_PATH, _FILE), _WRITE_OPTIONS, _WRITE_NOTES),
     Command(
         "fs cas",
         "fs:cas",
@@ -175,7 +180,7 @@ COMMANDS = (
                 required=True,
                 convert=_number(0, 2**63 - 1),
             ),
-            _WRITE_TIMEOUT,
+            *_WRITE_OPTIONS,
         ),
         _WRITE_NOTES,
     ),
@@ -194,20 +199,20 @@ COMMANDS = (
         (Option("recursive", "with all below", short="R"),),
     ),
     Command("fs stat", "fs:stat", "one entry", (_PATH,)),
-    Command("fs rm", "fs:rm", "remove", (_PATH,), (Option("recursive", "with all below", short="r"), _WRITE_TIMEOUT)),
+    Command("fs rm", "fs:rm", "remove", (_PATH,), (Option("recursive", "with all below", short="r"), *_WRITE_OPTIONS)),
     Command(
         "fs mkdir",
         "fs:mkdir",
         "make a directory",
         (_PATH,),
-        (Option("parents", "missing ones above too; fine if it exists", short="p"), _WRITE_TIMEOUT),
+        (Option("parents", "missing ones above too; fine if it exists", short="p"), *_WRITE_OPTIONS),
     ),
     Command(
         "fs mv",
         "fs:mv",
         "rename",
         (_PATH._replace(name="FROM"), _PATH._replace(name="TO", help="its new path")),
-        (_WRITE_TIMEOUT,),
+        _WRITE_OPTIONS,
     ),
     Command(
         "fs watch",

@@ -194,6 +194,22 @@ def test_a_write_that_hangs_ends_with_5_in_time(ctl: Ctl, node: Served):
     assert time.monotonic() - began < 5
 
 
+def test_a_write_is_repeated_under_its_id(ctl: Ctl, node: Served):
+    """Exit 5 tells an id; the same command with it is the same operation, done at most once (S3)."""
+    node.backend.fail = UNKNOWN
+    error = ctl("fs", "put", "a", "--json", stdin=b"x").json["error"]
+    assert f"fs outcome {error['operation_id']}" in error["hint"]
+    for _ in range(2):
+        run = ctl("fs", "put", "a", "--id", error["operation_id"], "--json", stdin=b"x")
+        assert (run.status, run.json["revision"]) == (0, 1)
+    ctl("fs", "mkdir", "d", "--id", "1" * 32)
+    ctl("fs", "mv", "a", "d/a", "--id", "2" * 32)
+    ctl("fs", "rm", "d", "-r", "--id", "3" * 32)
+    ctl("fs", "cas", "b", "--revision", "0", "--id", "4" * 32)
+    assert node.backend.calls[-4:] == ["1" * 32, "2" * 32, "3" * 32, "4" * 32]
+    assert ctl("fs", "put", "a", "--id", "that one").status == 2
+
+
 @pytest.mark.parametrize("line", ["status", "quorum", "quorum --watch", "fs watch", "events --follow", "fs put a"])
 def test_nobody_on_the_socket_is_3(ctl: Ctl, tmp_path: Path, line: str):
     """NO_DAEMON: nobody answers on the socket."""
