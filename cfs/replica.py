@@ -15,7 +15,7 @@ from math import inf
 from cfs import wire
 from cfs.catchup import CatchUp
 from cfs.condition import LEAVING, Condition
-from cfs.dataset import DataSetKeeper
+from cfs.dataset import DataSetKeeper, follows
 from cfs.disk import StoreImage
 from cfs.epochs import names
 from cfs.journal import STALLED
@@ -394,7 +394,7 @@ class Replica:
     def _on_propose_set(self, message: wire.ProposeSet) -> None:
         """The proposer saw to it that the last change is in force; the version tells whether it knew the last one."""
         primary = self._primary
-        if primary.opened and not primary.narrow and message.data_set.version == primary.latest_set.version + 1:
+        if primary.opened and not primary.narrow and follows(primary.latest_set, message.data_set):
             primary.latest_set = message.data_set
             self._log(RecordKind.DATA_SET, message.data_set.encode())
 
@@ -433,7 +433,7 @@ class Replica:
             self._store.append(LogRecord.after(self.log.end, self._primary.ring, kind, body))
         if self._catchup.whole:
             self._is_whole()
-            self._say.info(f"store: caught up at log index {self.log.end.index}")
+            self._say.info("store: caught up with the other nodes")
 
     def _is_whole(self) -> None:
         self._readiness.whole()

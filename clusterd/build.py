@@ -55,6 +55,7 @@ def build(
     remembered.removals.forget(transport.nodes)
     for removed in remembered.removals:
         security.bury(removed.node, removed.identity, removed.date, removed.by)
+    # Names are those of the configuration in force when one is asked for, not of the one at start.
     endpoint = Endpoint(
         security,
         Links(transport, loaded.resolve, entropy, now, log),
@@ -67,11 +68,11 @@ def build(
             log,
             ring_seq_reserved=max(remembered.ring_seq, replica.highest_ring_seq),
             incarnation=int.from_bytes(entropy(4), "big"),
+            name=lambda node: changes.config.name_of(node),
         ),
         first_fragment=int.from_bytes(entropy(4), "big"),
     )
     saved = remembered.quorum or SavedState()
-    # Names are those of the configuration in force when one is asked for, not of the one at start.
     votequorum = Votequorum(me, config.quorum, saved, lambda node: changes.config.name_of(node), log)
     changes = Changes(loaded, load, keyring, votequorum.objection, date, entropy, log)
     return Node(me, endpoint, votequorum, replica, changes, remembered.removals, entropy, log)

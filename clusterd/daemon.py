@@ -136,7 +136,7 @@ class Daemon:
         self._driver: Driver[NodeEvent] = Driver(loop, node, self._on_event, self._clock_jumped)
         self._views = Views(node, self.version, now, clock, time.time)
         self.backend = NodeBackend(loop, node, self._driver, self._views, self)
-        self._teller = Teller(node, self._log, self._notify, self.backend.told_event)
+        self._teller = Teller(node, self._log, self._notify, self.backend.told_event, loop.call_later)
         self._writer = FileWriter(loop, self._on_write_error)
         self._sockets = UdpSockets(loop, self._bindings(resolve), self._driver.datagrams, self._on_trouble)
         self._driver.attach(self._sockets)
@@ -340,14 +340,12 @@ class Daemon:
     async def _reload(self) -> None:
         self._notify.reloading(time.monotonic_ns() // 1000)
         try:
-            done = await self.backend.reload()
+            await self.backend.reload()
         except ConfigRefused as error:
             for line in error.problems or (str(error),):
                 self._log.error(f"configuration not changed: {line}")
         except ClusterError as error:
             self._log.error(f"configuration not changed: {error}")
-        else:
-            self._log.info(f"configuration version {done['config_version']} is in force")
         self._notify.ready(self._teller.status)
 
     def _bindings(self, resolve: Resolve) -> dict[LinkId, Address]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from cfs.status import Changed, Replaced
+from cfs.status import Changed, Replaced, StoreStatus
 from clusterd.changes import ConfigApplied, Removed
 from clusterd.control.shapes import Event
 from clusterd.node import Node
@@ -16,18 +16,29 @@ from transport.core import Log
 from transport.events import ConfigurationChange, PathChange
 from transport.exchange import RemovedNotice
 
+LASTING = 0.5  # seconds: every change of membership leaves the store read-only for some milliseconds, which is no news
+
+
+Later = Callable[[float, Callable[[], None]], object]
+
 
 class Teller:
-    """push: where events go. True between any two calls: `status` is the line systemd was told last."""
+    """push: where events go.  later: calls something in so many seconds.
 
-    def __init__(self, node: Node, log: Log, notifier: Notifier, push: Callable[[Event], None]) -> None:
+    True between any two calls: `status` is the line systemd was told last.
+    """
+
+    def __init__(self, node: Node, log: Log, notifier: Notifier, push: Callable[[Event], None], later: Later) -> None:
         self._node = node
         self._log = log
         self._notify = notifier
         self._push = push
+        self._later = later
         self.status = ""
-        self._quorate: bool | None = None
+        self._verdict: tuple[bool, str] | None = None
         self._store: tuple[str, bool, str] | None = None
+        self._logged: tuple[str, bool] | None = None  # of the store: state and writable as the log said last
+        self._revision = 0
         self._removed = ""
 
     def say(self, kind: Any, message: str, data: dict[str, object], warn: bool = False) -> None:
@@ -54,11 +65,14 @@ class Teller:
         self._tell("membership", "; ".join(parts), data)
 
     def verdict(self, verdict: Verdict) -> None:
-        changed, self._quorate = self._quorate != verdict.quorate, verdict.quorate
+        before, self._verdict = self._verdict, (verdict.quorate, verdict.reason)
+        changed = before is None or before[0] != verdict.quorate
         word = "quorate" if verdict.quorate else "not quorate"
         data: dict[str, object] = {"quorate": verdict.quorate, "ring_id": str(verdict.ring_id)}
         if changed:
             self._tell("quorum", f"{word}: {verdict.reason}", data)
+        elif before != self._verdict:
+            self._log.info(f"still {word}: {verdict.reason}")
         self._tell_manager(f"{word}, {len(verdict.members)} of {len(self._node.changes.config.votes)} nodes present")
 
     def path(self, change: PathChange) -> None:
@@ -69,25 +83,39 @@ class Teller:
         self._tell("link", message, data)
 
     def store(self, event: Changed | Replaced) -> None:
-        """Changes are for `fs watch`; only a tree that was replaced is news here."""
-        if isinstance(event, Replaced):
+        """Changes are for `fs watch`; only a tree that was replaced is news here, if there was anything in it."""
+        if isinstance(event, Replaced) and self._revision:
             self.say("store", f"the tree was replaced: {event.reason}", {})
 
     def store_status(self) -> None:
+        """Subscribers hear of every step; the log of what lasts, and at once of what is good or needs somebody."""
         status = self._node.replica.status()
         before, self._store = self._store, (status.state, status.writable, status.reason)
         if before == self._store:
             return
-        news = before is None or before[:2] != self._store[:2]  # else only why: for subscribers, not for the log
-        what = "writable" if status.writable else f"read-only: {status.reason}"
         data: dict[str, object] = {
             "state": status.state,
             "writable": status.writable,
             "revision": status.revision,
             "reason": status.reason,
         }
-        tell = self.say if news or status.alarm else self._tell
-        tell("store", f"{status.state}, {what}, revision {status.revision}", data)
+        self._revision = status.revision
+        self._tell("store", self._store_words(status), data)
+        if status.alarm or status.writable or status.state in ("damaged", "disk_error"):
+            self._log_store()
+        elif before is None or before[:2] != self._store[:2]:
+            self._later(LASTING, self._log_store)
+
+    def _log_store(self) -> None:
+        status = self._node.replica.status()
+        stands = (status.state, status.writable)
+        if stands != self._logged or status.alarm:
+            self._logged = stands
+            self._log.info(f"store: {self._store_words(status)}")
+
+    def _store_words(self, status: StoreStatus) -> str:
+        what = "writable" if status.writable else f"read-only: {status.reason}"
+        return f"{status.state} at revision {status.revision}, {what}"
 
     def config(self, event: ConfigApplied) -> None:
         version = event.config.config_version

@@ -175,7 +175,7 @@ class KeyExchange:
         pair.parts = None
         secret = b"".join(pieces[at] for at in sorted(pieces))
         if self.keyring.learn(generation, secret, in_use):
-            self._log.info(
+            self._log.debug(
                 f"security: cluster key generation {generation} {'in use' if in_use else 'loaded'}, "
                 f"handed over by node {pair.peer}"
             )

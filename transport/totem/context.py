@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from transport.config import TotemConfig
@@ -19,7 +20,7 @@ DEFAULT_FRAME = 1300  # bytes of a Totem frame until the link layer says what go
 
 @dataclass(slots=True)
 class Context:
-    """nodes: configured nodes and their votes, ourselves among them. claim: see Srp.set_progress."""
+    """nodes: configured nodes and their votes, ourselves among them. name: what people call a node, for log lines."""
 
     me: NodeId
     incarnation: int
@@ -32,6 +33,11 @@ class Context:
     events: deque[Event] = field(default_factory=deque)
     stats: Stats = field(default_factory=Stats)
     frame_budget: int = DEFAULT_FRAME
+    name: Callable[[NodeId], str] = "n{}".format
+
+    def names(self, nodes: Iterable[NodeId]) -> str:
+        """For log lines."""
+        return ", ".join(self.name(node) for node in nodes)
 
     def fraction(self) -> float:
         """A number in [0, 1) from entropy, for jitter."""
@@ -60,8 +66,3 @@ class Installed:
     @property
     def members(self) -> tuple[NodeId, ...]:
         return self.ring.members
-
-
-def names(nodes: tuple[NodeId, ...] | list[NodeId]) -> str:
-    """For log lines."""
-    return ", ".join(f"n{node}" for node in nodes)

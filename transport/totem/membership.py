@@ -15,7 +15,7 @@ from transport.errors import WireError
 from transport.events import ConfigurationChange
 from transport.ids import NO_RING, NodeId, RingId
 from transport.totem.commit import Commit, fits, issue
-from transport.totem.context import Context, Installed, names
+from transport.totem.context import Context, Installed
 from transport.totem.exclusion import Echoes
 from transport.totem.gather import Gather, Silence
 from transport.totem.joins import CommitToken, Entry, Join
@@ -62,7 +62,7 @@ class Membership:
 
     def start(self, now: float) -> None:
         self._echoes = Echoes(self.ctx.nodes, self.ctx.me, now)
-        self.enter_gather("start", now)
+        self.enter_gather("this node starts", now)
 
     # The ring we are in or are about to install
 
@@ -116,11 +116,11 @@ class Membership:
         forming = self._forming()
         if sender in forming:
             if said.left:
-                self.enter_gather(f"n{sender} left", now)
+                self.enter_gather(f"{self.ctx.name(sender)} left", now)
             elif said.incarnation != forming[sender]:
-                self.enter_gather(f"n{sender} restarted", now)
+                self.enter_gather(f"{self.ctx.name(sender)} restarted", now)
             elif join.gathering and self._abandoned(join, said.stamp):
-                self.enter_gather(f"n{sender} gathers", now)
+                self.enter_gather(f"{self.ctx.name(sender)} looks for a new membership", now)
         if isinstance(self.phase, Operational):
             self.merging.consider(self.phase.ring.members, now)
 
@@ -192,7 +192,8 @@ class Membership:
         if isinstance(self.phase, Operational):
             self.merging.stop(self.phase.ring.members)
         self.phase = phase
-        self.ctx.log.info(sentence)
+        # Why a change began and what came of it is for everybody; the steps between are for who looks into it.
+        (self.ctx.log.info if isinstance(phase, Gather | Operational) else self.ctx.log.debug)(sentence)
 
     def enter_gather(self, reason: str, now: float) -> None:
         phase, ctx = self.phase, self.ctx
@@ -211,7 +212,8 @@ class Membership:
             self._note_echoes(self._forming(), phase.ring.forwarded_at)
         self.views.changed()
         ctx.stats.gathers += 1
-        self._enter(Gather(ctx, self.views, base, reason, now), f"gather: {reason}; ring {self.ring_id}")
+        last = f" (ring {self.ring_id})" if self.installed is not None else ""
+        self._enter(Gather(ctx, self.views, base, reason, now), f"gather: {reason}{last}")
         self.gather_step(now)
 
     def gather_step(self, now: float) -> None:
@@ -252,7 +254,7 @@ class Membership:
         if missing and now >= over:
             for node in missing:
                 self.silence.add(node, self.ctx.config.consensus, now)
-            self.ctx.log.warning(f"gather: no agreement with {names(missing)}; going on without for a while")
+            self.ctx.log.warning(f"gather: no agreement with {self.ctx.names(missing)}; going on without for a while")
             gather.changed_at = now
             self.row_changed(now)
         elif not missing and now >= over + self.ctx.config.token:
@@ -322,7 +324,7 @@ class Membership:
         self._attempted = token.ring_id.seq
         self.reserve.note(token.ring_id.seq)
         commit = Commit(ctx, token, own_entry(ctx, self.installed, self.views.own.stamp), now)
-        self._enter(commit, f"commit: ring {token.ring_id} of {names(token.members)}")
+        self._enter(commit, f"commit: ring {token.ring_id} of {ctx.names(token.members)}")
         if len(token.members) == 1:
             self.install(Recovery(ctx, self.installed, commit, now), now)
             return
@@ -338,7 +340,7 @@ class Membership:
             phase.forward(now)
             self._note_echoes(phase.incarnations, now)
             recovery = Recovery(ctx, self.installed, phase, now)
-            together = names(recovery.transitional)
+            together = ctx.names(recovery.transitional)
             self._enter(recovery, f"recovery: ring {token.ring_id}; with us from ring {self.ring_id}: {together}")
         elif isinstance(phase, Recovery) and token.hop == 2 * len(token.members) and token.ring_id.rep == ctx.me:
             phase.passed_on()
@@ -355,7 +357,7 @@ class Membership:
         self.ctx.stats.malformed += 1
         for node in liars:
             self.silence.add(node, self.ctx.config.consensus, now)
-        self.enter_gather(f"{names(liars)} contradict what is known of ring {self.ring_id}", now)
+        self.enter_gather(f"{self.ctx.names(liars)} contradict what is known of ring {self.ring_id}", now)
         self.row_changed(now)
         return True
 
@@ -381,9 +383,9 @@ class Membership:
         self.views.own.ring = ring.ring_id
         self.views.changed()
         operational = Operational(ctx, self.installed, now)
-        gone = f"; left: {names(left)}" if left else ""
-        news = f"; joined: {names(joined)}" if joined else ""
-        self._enter(operational, f"operational: ring {ring.ring_id} of {names(members)}{news}{gone}")
+        gone = f"; left: {ctx.names(left)}" if left else ""
+        news = f"; joined: {ctx.names(joined)}" if joined else ""
+        self._enter(operational, f"operational: ring {ring.ring_id} of {ctx.names(members)}{news}{gone}")
         self.merging.installed(not joined and not left, now)
         self.merging.consider(members, now)
         return operational
@@ -409,7 +411,7 @@ class Membership:
         else:
             if now < phase.ring.lost_at or not phase.ring.others:
                 return False
-            seen = f", last seen from n{self.token_from}" if self.token_from else ""
+            seen = f", last seen from {self.ctx.name(self.token_from)}" if self.token_from else ""
             reason = f"token of ring {phase.ring.ring_id} lost after {wait:g} s{seen}"
         self.ctx.stats.tokens_lost += 1
         self.enter_gather(reason, now)

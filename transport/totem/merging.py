@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from transport.core import earliest
 from transport.ids import NodeId
-from transport.totem.context import Context, names
+from transport.totem.context import Context
 from transport.totem.views import Views
 
 ANNOUNCE_DELAY = 0.030  # seconds a changed row is held back, for more changes to come
@@ -118,12 +118,12 @@ class Merging:
         """Why to gather now, if there is a reason whose time has come and that still holds."""
         if self._torn_at is not None and now >= self._torn_at:
             self._torn_at = None
-            return f"{names(self._unreached(members))} out of reach for {TORN * self._ctx.config.token:g} s"
+            return f"{self._ctx.names(self._unreached(members))} out of reach for {TORN * self._ctx.config.token:g} s"
         if self._merge_at is not None and now >= self._merge_at:
             self._merge_at = self._merge_since = None
             clique = self._views.clique(self._ctx.nodes, members)
             if clique != members:
-                return f"a ring of {names(clique)} is possible"
+                return f"a ring of {self._ctx.names(clique)} is possible"
         return None
 
     def announce_to(self, members: tuple[NodeId, ...], now: float) -> set[NodeId]:

@@ -291,8 +291,8 @@ class Operational:
         self._lag_since = {node: self._lag_since.get(node, now) for node in behind}
         if now - self._lag_logged >= LAG_LOG_EVERY and now - min(self._lag_since.values()) >= LAG_TIME:
             self._lag_logged = now
-            names = ", ".join(f"n{node} by {lag} messages" for node, lag in sorted(behind.items()))
-            self._ctx.log.warning(f"operational: behind on ring {ring.ring_id}: {names}; the others wait for it")
+            who = ", ".join(f"{self._ctx.name(node)} by {lag} messages" for node, lag in sorted(behind.items()))
+            self._ctx.log.warning(f"operational: behind on ring {ring.ring_id}: {who}; the others wait for it")
 
     def next_timeout(self, now: float) -> float | None:
         """The rest's end, the next want, the next report; None if none is due."""

@@ -11,12 +11,14 @@ The caller polls after every call, until poll_transmit() and next_event() both g
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from transport.config import TotemConfig
 from transport.core import Entropy, Log, earliest
 from transport.errors import Refused, WireError
 from transport.ids import NO_RING, NodeId, RingId
 from transport.totem.commit import Commit
-from transport.totem.context import Context, Event, names
+from transport.totem.context import Context, Event
 from transport.totem.gather import Gather
 from transport.totem.joins import CommitToken, Join
 from transport.totem.membership import Membership
@@ -42,11 +44,12 @@ class Srp:
         log: Log,
         ring_seq_reserved: int,
         incarnation: int,
+        name: Callable[[NodeId], str] = "n{}".format,
     ) -> None:
         """nodes: configured nodes, ourselves among them, with their votes. ring_seq_reserved: the value of the
-        file `ringseq`, 0 if there is none. incarnation: random 32 bits of this process."""
+        file `ringseq`, 0 if there is none. incarnation: random 32 bits of this process. name: of a node, for the log."""
         backlog = Backlog(config.queue_bytes, config.max_message)
-        self._ctx = Context(me, incarnation, config, dict(nodes), entropy, log, backlog)
+        self._ctx = Context(me, incarnation, config, dict(nodes), entropy, log, backlog, name=name)
         self._membership = Membership(self._ctx, ring_seq_reserved, now)
         self._running = False  # between start() and leave()
         self._leaving = False
@@ -152,7 +155,7 @@ class Srp:
         if others:
             frame = membership.join(True, now).encode(now)
             out.extend(Send(others, frame, "join", redundant=True) for _ in range(2))
-        self._ctx.log.info(f"leaving ring {self.ring_id}")
+        self._ctx.log.debug(f"leaving ring {self.ring_id}")
 
     def persisted(self, receipt: int) -> None:
         """A Persist event is on disk."""
@@ -173,7 +176,7 @@ class Srp:
         membership.views.changed()
         affected = membership.forget(gone)
         if affected and self._running:
-            membership.enter_gather(f"{names(gone)} removed from the configuration", now)
+            membership.enter_gather(f"{ctx.names(gone)} removed from the configuration", now)
         membership.row_changed(now)
 
     # What comes in
