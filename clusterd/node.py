@@ -427,7 +427,7 @@ class Node:
         elif self.sync.done:
             self._route(delivery, now)
         else:
-            self.sync.held.append(delivery)
+            self.sync.hold(delivery)
 
     def _on_synchronised(self, done: Synchronised, now: float) -> None:
         """In the order of the reference's services: groups learn who left before the verdict is told."""

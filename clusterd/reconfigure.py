@@ -24,6 +24,8 @@ from transport.errors import Refused, WireError
 from transport.ids import NodeId
 
 MAX_TEXT = 256 * 1024
+LEAST_EXCLUSION = 0.030
+"""Seconds: the shortest a configuration may say (its token). Who tells less tells nothing."""
 _DEADLINE = 10.0
 _VERSION = 1
 _PROPOSE, _VERDICT, _ABORT, _INFORM = 1, 2, 3, 4
@@ -102,6 +104,7 @@ class Reconfigure:
         self._log = log
         self._members: tuple[NodeId, ...] = ()
         self._change: _Change | None = None
+        self._awaited: tuple[NodeId, int] | None = None  # who is to tell us the version in force, once
         self._informed_of: tuple[NodeId, int, bytes] | None = None  # a configuration in force not judged yet
         self._events: deque[Apply | Concluded | Multicast] = deque()
         self.version = 0
@@ -129,7 +132,7 @@ class Reconfigure:
     def configuration(self, members: tuple[NodeId, ...]) -> None:
         """The membership changed: a change under way is over, without effect."""
         change, self._change = self._change, None
-        self._informed_of = None
+        self._awaited = self._informed_of = None
         self._members = members
         if change is not None:
             self._conclude(change, ["the membership changed before every member had agreed; nothing was changed"])
@@ -151,7 +154,10 @@ class Reconfigure:
             elif what == _ABORT:
                 self._aborted(sender, reader.raw(16))
             elif what == _INFORM:
-                self._informed(sender, reader.u64(), reader.blob(MAX_TEXT))
+                version, text = reader.u64(), reader.blob(MAX_TEXT)
+                if (sender, version) == self._awaited:
+                    self._awaited = None
+                    self._informed(sender, version, text)
             else:
                 raise WireError(f"configuration message kind {what}")
         except (WireError, ValueError):
@@ -169,11 +175,11 @@ class Reconfigure:
         return self._events.popleft() if self._events else None
 
     def next_timeout(self) -> float | None:
-        return self._change.deadline if self._change is not None and self._change.initiator == self._me else None
+        return self._change.deadline if self._change is not None else None
 
     def handle_timeout(self, now: float) -> None:
         change = self._change
-        if change is not None and change.initiator == self._me and now >= change.deadline:
+        if change is not None and now >= change.deadline:
             change.deadline = now + _DEADLINE
             self._multicast(_ABORT, change.change_id)
 
@@ -186,7 +192,7 @@ class Reconfigure:
 
     def shortest_exclusion(self, blobs: dict[NodeId, bytes]) -> float:
         """The shortest T_excl (seconds) of the members: files may differ, and a verdict must be good with all."""
-        told = [said.exclusion for said in self._said(blobs).values()]
+        told = [said.exclusion for said in self._said(blobs).values() if said.exclusion >= LEAST_EXCLUSION]
         return min([*told, self.exclusion])
 
     def newest(self, blobs: dict[NodeId, bytes]) -> frozenset[NodeId]:
@@ -206,6 +212,7 @@ class Reconfigure:
             return
         version, holders = self._in_force(said)
         behind = [n for n, s in said.items() if s.version < version]
+        self._awaited = (holders[0], version) if self._me in behind else None
         if behind and holders[0] == self._me:
             self._multicast(_INFORM, Writer().u64(version).blob(self.text).done())
         same = [n for n, s in said.items() if s.version == version]
@@ -257,7 +264,9 @@ class Reconfigure:
     # -- inside ----------------------------------------------------------------------------------------------
 
     def _proposed(self, sender: NodeId, change_id: bytes, kind: Kind, body: bytes, now: float) -> None:
-        change = _Change(change_id, kind, body, sender, self._members, set(), now + _DEADLINE)
+        # An initiator that forgets its change must not keep all others from changing anything.
+        patience = _DEADLINE if sender == self._me else 2 * _DEADLINE
+        change = _Change(change_id, kind, body, sender, self._members, set(), now + patience)
         if self._change is not None:
             self._conclude(change, [f"{self._name_of(self._change.initiator)} is changing the configuration now"])
             return
@@ -290,7 +299,7 @@ class Reconfigure:
 
     def _aborted(self, sender: NodeId, change_id: bytes) -> None:
         change = self._change
-        if change is not None and change.change_id == change_id and sender == change.initiator:
+        if change is not None and change.change_id == change_id and sender in change.members:
             self._change = None
             silent = ", ".join(self._name_of(n) for n in change.members if n not in change.agreed)
             self._conclude(change, [f"{silent} did not answer within {_DEADLINE:.0f} s; nothing was changed"])

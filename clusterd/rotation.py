@@ -19,6 +19,7 @@ from clusterd.reconfigure import Concluded, Kind, Reconfigure
 from clusterd.removals import Removals
 from transport.core import earliest
 from transport.errors import Refused
+from transport.keyring import MAX_AHEAD
 from transport.security import Security
 
 DROP_OLD_KEY = 30.0
@@ -80,7 +81,9 @@ class Rotation:
             self._try_at = now + AFTER_REMOVAL
 
     def told(self, generation: int, now: float) -> None:
-        """At the barrier: a member knows that a removed node may hold this cluster key."""
+        """At the barrier: a member knows that a removed node may hold this cluster key, if there can be such a one."""
+        if generation > self._security.current_key.generation + MAX_AHEAD:
+            return
         self._told = max(self._told, generation)
         self.watch(now)
 

@@ -12,7 +12,7 @@ was not told here, so they are told as gone first.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
@@ -85,6 +85,7 @@ class Groups:
         self._local: dict[bytes, set[int]] = {}  # asked for by local processes; becomes ours at delivery
         self._together: set[NodeId] | None = None  # nodes in all our configurations since a barrier; None: not in one
         self._events: deque[GroupChange | GroupMessage | Multicast] = deque()
+        self._of_node: Counter[NodeId] = Counter()  # memberships of each node's processes
         self.malformed = 0
 
     # -- local processes -------------------------------------------------------------------------------------
@@ -142,10 +143,16 @@ class Groups:
         member = Member(sender, pid)
         present = self._groups.get(group, set())
         if kind == _JOIN:
-            if member not in present:
-                self._change(group, joined={member: Reason.JOIN})
+            if member in present:
+                return
+            if self._of_node[sender] >= MAX_LOCAL_MEMBERS:
+                self.malformed += 1  # no node of ours joins more; all count the same
+                return
+            self._of_node[sender] += 1
+            self._change(group, joined={member: Reason.JOIN})
         elif kind == _LEAVE:
             if member in present:
+                self._of_node[sender] -= 1
                 reason = Reason.PROCDOWN if body == bytes([Reason.PROCDOWN]) else Reason.LEAVE
                 self._change(group, left={member: reason})
         elif member in present and self._is_local(group):
@@ -180,6 +187,7 @@ class Groups:
             if joined or left:
                 self._change(group, joined, left)
         self._together = set(members)
+        self._of_node = Counter(member.node for group in self._groups.values() for member in group)
 
     def next_event(self) -> GroupChange | GroupMessage | Multicast | None:
         return self._events.popleft() if self._events else None

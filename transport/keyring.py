@@ -25,6 +25,9 @@ MAX_SECRET = 4096
 MAX_LIVE = 2
 MAX_RETIRED = 4
 MAX_GENERATION = (1 << 64) - 1
+MAX_AHEAD = 1 << 32
+"""How far above the key in use a generation somebody tells of may be: one a second for a century. Beyond, nobody could
+ever rotate again."""
 
 
 def hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
@@ -147,10 +150,10 @@ class Keyring:
         """Take a key a member handed over in its session; True if anything changed.
 
         Never raises: what contradicts what we know (an older generation, another secret, a bad size) changes
-        nothing. A newer generation than two live ones pushes out the one not in use: the rotation it belonged to
-        was given up.
+        nothing, nor does a generation no rotation can have come to. A newer generation than two live ones pushes out
+        the one not in use: the rotation it belonged to was given up.
         """
-        if generation < self._current.generation:
+        if not 0 <= generation - self._current.generation <= MAX_AHEAD:
             return False
         known = self.find(generation)
         if known is None:

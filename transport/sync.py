@@ -24,6 +24,10 @@ from transport.events import ConfigurationChange, Delivery
 from transport.ids import NO_RING, NodeId, RingId
 
 _VERSION = 1
+HELD_BYTES = 16 << 20
+"""Of one sender, kept while the barrier is not passed, each message with HELD_COST. What a member had in its backlog
+when the ring changed is less; who says more before all are in is not waited for: the same is dropped everywhere."""
+HELD_COST = 256
 _MAX_BLOB = 1 << 20  # above what any service can have to say: refusing one costs the member its votes
 
 
@@ -82,6 +86,8 @@ class Sync:
         self._sent = False
         self._out: deque[bytes] = deque()
         self.held: deque[Delivery] = deque()
+        self._held_bytes: dict[NodeId, int] = {}
+        self.too_much = 0  # messages that were not held
         self.done = False
         self.malformed = 0
 
@@ -95,6 +101,7 @@ class Sync:
         assert change.regular and not self.held
         self._ring, self._members = change.ring_id, change.members
         self._received = {}
+        self._held_bytes.clear()
         self._out.clear()
         self._waiting = set(wait_for or ())
         self._sent = False
@@ -105,6 +112,15 @@ class Sync:
         """`service` has what it waited for."""
         self._waiting.discard(service)
         self._send()
+
+    def hold(self, delivery: Delivery) -> None:
+        """A message of another channel before the barrier: it waits, in order, if its sender does not say too much."""
+        size = self._held_bytes.get(delivery.sender, 0) + len(delivery.payload) + HELD_COST
+        if size > HELD_BYTES:
+            self.too_much += 1
+            return
+        self._held_bytes[delivery.sender] = size
+        self.held.append(delivery)
 
     def abandon(self) -> list[Delivery]:
         """The configuration ends: what was held, in order, for the caller to deal with."""

@@ -3,12 +3,15 @@
 import hashlib
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clusterd.reconfigure import Apply, Concluded, Kind, Multicast, Reconfigure
 from tests.transport.security_world import ListLog
+from transport.codec import Writer
 from transport.core import SilentLog
+from transport.errors import Refused
 
 
 def entropy_of(node: int) -> Callable[[int], bytes]:
@@ -202,3 +205,49 @@ def test_the_shortest_exclusion_of_the_members_is_known():
     ring.nodes[1].exclusion, ring.nodes[2].exclusion = 3.0, 0.6
     blobs = {n: node.sync_state() for n, node in ring.nodes.items()}
     assert ring.nodes[1].shortest_exclusion(blobs) == 0.6
+
+
+def test_an_exclusion_no_configuration_can_say_tells_nothing():
+    """A member must not bring everybody's lease to zero by a number below every limit."""
+    ring = Ring(1, 2)
+    ring.nodes[2].exclusion = 0.0
+    blobs = {n: node.sync_state() for n, node in ring.nodes.items()}
+    assert ring.nodes[1].shortest_exclusion(blobs) == 0.6
+
+
+def inform(version: int, text: bytes) -> bytes:
+    return Writer().u8(1).u8(4).u64(version).blob(text).done()
+
+
+def test_a_newer_configuration_is_taken_once_and_only_from_whom_it_is_due():
+    """All compute at the barrier who tells whom; anybody else's word, or a second one, changes and logs nothing."""
+    ring = Ring(1, 2, 3)
+    log = ring.nodes[1]._log = ListLog()
+    for n in (2, 3):
+        ring.nodes[n].version, ring.nodes[n].text, ring.nodes[n].was_quorate = 5, b"five", True
+    one = ring.nodes[1]
+    one.receive(3, inform(5, b"before the barrier"), 0.0)
+    blobs = {n: node.sync_state() for n, node in ring.nodes.items()}
+    one.sync_activate(blobs)
+    for sender, version in ((3, 5), (2, 9), (2, 5), (2, 5), (3, 6)):
+        one.receive(sender, inform(version, b"five"), 0.0)
+    assert one.next_event() == Apply(Kind.CONFIG, b"five", 2, late=True)
+    assert one.next_event() is None and log.lines == []
+
+
+def test_a_change_its_initiator_forgot_is_ended_by_another_member():
+    """Else one member could keep all others from changing anything for as long as the ring lasts."""
+    ring = Ring(1, 2, 3)
+    ring.reasons[3] = None
+    ring.order.append((1, Writer().u8(1).u8(1).raw(bytes(16)).u8(1).blob(b"text").done()))
+    ring.run()
+    with pytest.raises(Refused, match="n1 is changing"):
+        ring.nodes[2].propose(Kind.CONFIG, b"other", 5.0)
+    due = ring.nodes[2].next_timeout()
+    assert due is not None and due > 10.0  # the initiator's own patience comes first
+    ring.nodes[2].handle_timeout(due)
+    ring.run()
+    ring.reasons[3] = []
+    change = ring.nodes[2].propose(Kind.CONFIG, b"other", due)
+    ring.run()
+    assert ring.seen[2][-1] == Concluded(change, ())

@@ -92,3 +92,14 @@ def test_two_removals_in_a_row_end_with_a_key_that_neither_saw():
     memory.run(DROP_OLD_KEY + 5.0)
     current = [memory.hosts[n].node.endpoint.security.current_key.generation for n in (1, 2)]
     assert current[0] == current[1] >= 3
+
+
+def test_a_key_outside_that_cannot_be_does_not_make_the_next_one_impossible():
+    """A member that says a removed node holds the last of all generations is not believed; rotations go on."""
+    memory = ring()
+    rotation = memory.hosts[1].node.rotation
+    rotation.told((1 << 64) - 1, memory.now)
+    assert not rotation.due
+    change = rotate(memory, 1)
+    memory.run(2.0)
+    assert concluded(memory, 1, change) == () and generations(memory, 1) == [1, 2]

@@ -4,9 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transport.codec import Writer
 from transport.core import SilentLog
 from transport.errors import BadArgument, TooLarge
-from transport.groups import MAX_MESSAGE, GroupChange, GroupMessage, Groups, Member, Multicast, Reason
+from transport.groups import (
+    MAX_LOCAL_MEMBERS,
+    MAX_MESSAGE,
+    GroupChange,
+    GroupMessage,
+    Groups,
+    Member,
+    Multicast,
+    Reason,
+)
 
 G = b"group"
 
@@ -144,3 +154,14 @@ def test_any_bytes_are_counted_not_raised(payload: bytes):
     groups.deliver(2, payload)
     groups.sync_activate((1, 2), {2: payload})
     assert groups.next_event() is None or groups.malformed == 0
+
+
+def test_a_node_has_no_more_memberships_than_a_node_may() -> None:
+    """A member that joins more groups than the limit of every node is not followed: the table stays bounded."""
+    one = Groups(1, SilentLog())
+    for number in range(MAX_LOCAL_MEMBERS + 10):
+        one.deliver(2, Writer().u8(1).u8(1).u32(number).blob(b"g%d" % (number % 7)).done())
+    assert sum(len(one.members(name)) for name in one.names()) == MAX_LOCAL_MEMBERS and one.malformed == 10
+    one.deliver(2, Writer().u8(1).u8(2).u32(0).blob(b"g0").done())
+    one.deliver(2, Writer().u8(1).u8(1).u32(99_999).blob(b"g0").done())
+    assert one.malformed == 10

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from transport.errors import BadArgument, Refused
-from transport.keyring import ClusterKey, Keyring, hkdf
+from transport.keyring import MAX_AHEAD, ClusterKey, Keyring, hkdf
 
 OLD, NEW, NEWER = (
     b"old secret, 32 bytes or more ...",
@@ -111,3 +111,10 @@ def test_no_secret_in_repr() -> None:
     for secret in (OLD, ring.current.psk, ring.current.mac_key, ring.current.cookie_key):
         assert repr(secret)[2:-1] not in shown and secret.hex() not in shown
     assert len(ring.current.fingerprint) == 8
+
+
+def test_a_generation_no_rotation_came_to_is_not_learned() -> None:
+    """One member's word must not use up the numbers: nobody could rotate after the last of them."""
+    keyring = Keyring(5, OLD)
+    assert not keyring.learn((1 << 64) - 1, NEW, in_use=True) and keyring.current.generation == 5
+    assert keyring.learn(5 + MAX_AHEAD, NEW, in_use=True) and keyring.current.generation == 5 + MAX_AHEAD

@@ -1,10 +1,10 @@
 """The synchronisation barrier: one place in the order at which all services activate."""
 
 from transport.core import SilentLog
-from transport.events import ConfigurationChange
+from transport.events import ConfigurationChange, Delivery
 from transport.groups import MAX_LOCAL_MEMBERS, Groups, Multicast
 from transport.ids import RingId
-from transport.sync import Sync, decode, encode
+from transport.sync import HELD_BYTES, HELD_COST, Sync, decode, encode
 
 RING = RingId(4, 1)
 
@@ -92,3 +92,18 @@ def test_all_groups_of_a_full_node_fit_the_barrier() -> None:
         groups.deliver(1, event.payload)
     state = groups.sync_state()
     assert decode(encode(RING, {"groups": state})) == (RING, {"groups": state})
+
+
+def test_what_waits_for_the_barrier_is_bounded_for_each_sender():
+    """A member that never says its part, or one that talks without end, costs a bounded amount; others lose nothing."""
+    one = sync_of(1)
+    one.begin(regular())
+    for number in range(200_000):
+        one.hold(Delivery(2, b"x" * 100, RING, number, False, False))
+    one.hold(Delivery(1, b"mine", RING, 1, False, False))
+    assert sum(len(held.payload) + HELD_COST for held in one.held) <= HELD_BYTES + 4 + HELD_COST
+    assert one.too_much > 0 and one.held[-1].payload == b"mine"
+    assert len(one.abandon()) > 1000
+    one.begin(regular(RingId(8, 1)))
+    one.hold(Delivery(2, b"again", RING, 1, False, False))
+    assert len(one.held) == 1
