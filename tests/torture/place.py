@@ -51,6 +51,7 @@ class Place:
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
         self.cut: set[Way] = set()
         self._full: set[int] = set()
+        self._log_began: dict[int, int] = {}  # size of the log when the daemon was started
 
     def _lab(self, shape: dict[str, Any]) -> Lab:
         base = self._made.enter_context(ports.free_base(None, shape["nodes"], shape["links"], set()))
@@ -67,6 +68,11 @@ class Place:
         path = Path(self.lab.log(node))
         return path.read_text(errors="replace") if path.exists() else ""
 
+    def silent(self, node: int) -> bool:
+        """Has the daemon logged nothing since it was started?"""
+        path = Path(self.lab.log(node))
+        return path.stat().st_size == self._log_began[node]
+
     # processes
 
     def start(self, node: int) -> None:
@@ -74,6 +80,7 @@ class Place:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), cuts.ENVIRONMENT: self.lab.cuts_file}
         command = [*self._wrap(node), *actions.daemon_command(self.lab, node)]
         with Path(self.lab.log(node)).open("ab") as log:
+            self._log_began[node] = log.seek(0, os.SEEK_END)
             self.processes[node] = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
