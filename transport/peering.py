@@ -82,6 +82,7 @@ class Peering:
         self._gate = Gate(self._entropy, now)
         for pair in (*self.pairs.values(), *self.tombs.values()):
             self.cut(pair)
+            pair.tried.clear()  # the ring hears nobody until the next handshake: it does not wait for the last one
         self.sends.clear()
 
     # ---- our handshakes

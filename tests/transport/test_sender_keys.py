@@ -224,6 +224,16 @@ def test_renew_starts_over_at_once() -> None:
     assert world.connected(1, 3)
 
 
+def test_two_steps_of_the_clock_cost_a_handshake_each() -> None:
+    """A clock that is set and corrected must not cost a membership: the second handshake does not wait for the first
+    one's interval (L3)."""
+    world = established(count=3)
+    for _ in range(3):
+        world.nodes[1].renew(world.now)
+        world.run(0.15)
+        assert all(world.ring_works(1, other) and world.ring_works(other, 1) for other in (2, 3))
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_renewal_under_loss_loses_no_member(seed: int) -> None:
     """A third of all packets lost for five minutes: at every moment after the first second, what gets through opens."""
