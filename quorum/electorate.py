@@ -10,7 +10,9 @@ node added to the nodelist is counted once it joins (`newcomer`).
 
 Why the newcomer is safe: one listed node with one vote may be left out, so with F votes in all every node expects F
 or F-1, and whoever is in a component with the newcomer expects F. Two disjoint components would need F//2+1 and
-(F-1)//2+1 votes, F+1 in sum. With more than one vote waiting that fails, so then all are counted at once.
+(F-1)//2+1 votes, F+1 in sum. With more than one vote waiting that fails, so then all are counted at once. It rests on
+`expected` and `newcomer` being one pair wherever they go: to a node that adopts a quorate member's number, and to one
+that was away while the configuration changed.
 """
 
 from __future__ import annotations
@@ -162,20 +164,40 @@ class Electorate:
         newest: who runs the newest configuration; none: all the same. An older one may count too few votes: by it
         nobody is quorate, or expects less than those who know better.
         """
-        if newest:
-            infos = {n: i if n in newest else replace(i, flags=i.flags & ~Flag.QUORATE) for n, i in infos.items()}
-            if self.me not in newest:
-                known = [infos[node].expected for node in newest if node in infos]
-                self.quorate, self.own.expected = False, max([self.own.expected, *known])
         newcomers = {info.newcomer for info in infos.values()} & set(self.members)
         if self.newcomer in self.members:
             self._count_newcomer()
+        # Said before it was known that the newcomer is here: count it in what each member expects.
+        risen = [self._risen(info.expected, info.newcomer) for info in infos.values() if info.newcomer in newcomers]
+        if risen:
+            infos = {
+                node: replace(
+                    info,
+                    expected=max(info.expected, *risen),
+                    newcomer=0 if info.newcomer in newcomers else info.newcomer,
+                )
+                for node, info in infos.items()
+            }
+        if newest:
+            infos = {n: i if n in newest else replace(i, flags=i.flags & ~Flag.QUORATE) for n, i in infos.items()}
+            if self.me not in newest:
+                self._believe([infos[node] for node in sorted(newest) if node in infos])
         for node, info in sorted(infos.items()):
-            # Said before it was known that the newcomer is here: count it in what each member expects.
-            if info.newcomer in newcomers:
-                info = replace(info, expected=self._risen(info.expected, info.newcomer), newcomer=0)
             self.on_node_info(node, info)
         self._recalculate()
+
+    def _believe(self, others: list[NodeInfo]) -> None:
+        """Our configuration is older than theirs: what they expect counts, most of all if they are quorate.
+
+        The number and who is left out of it belong together.
+        """
+        best = max(others, key=lambda info: (info.flags & Flag.QUORATE, info.expected, info.newcomer), default=None)
+        self.quorate = False
+        if best is None or (not best.flags & Flag.QUORATE and best.expected < self.own.expected):
+            return
+        if best.flags & Flag.QUORATE:
+            self.quorum = 0
+        self.own.expected, self.newcomer = best.expected, best.newcomer
 
     def on_node_info(self, node: NodeId, info: NodeInfo) -> None:
         """`node` about itself, and about the device."""
@@ -189,6 +211,8 @@ class Electorate:
         adopts = says_quorate and not self.quorate
         if adopts:
             self.own.expected = info.expected
+            # The number and who is left out of it belong together: or it would be let in without being counted.
+            self.newcomer = info.newcomer
         tracked = self.options.tracks_expected and not self.quorate
         row.expected = info.expected if says_quorate or tracked else self.own.expected
         if self.last_man_standing and info.votes > 1:
@@ -235,10 +259,16 @@ class Electorate:
         """Something of our own has changed: our device's vote, or what is configured."""
         self._recalculate()
 
-    def configure(self, options: QuorumOptions) -> int:
-        """The live keys of a new configuration (section 6); returns its expected votes if they differ, else 0."""
+    def configure(self, options: QuorumOptions, late: bool = False) -> int:
+        """The live keys of a new configuration (section 6); returns its expected votes if they differ, else 0.
+
+        late: the others run it already, and it was heard from them who of the nodes listed is not counted yet.
+        """
         before = configured_expected(self.options, self.newcomer)
-        self.newcomer = self.newcomer_of(options)
+        if not late:
+            self.newcomer = self.newcomer_of(options)
+        elif self.newcomer not in options.votes:
+            self.newcomer = 0
         implied = options.waits_for_all if options.two_node != self.options.two_node else self.options.waits_for_all
         if implied and not self.options.waits_for_all:
             self.waiting = not self.quorate
@@ -247,6 +277,7 @@ class Electorate:
         self.options = live(self.options, options, implied)
         self.device_votes = options.votes_of_device
         self.rows = {n: r for n, r in self.rows.items() if n in options.votes or n in self.members or n == self.me}
+        self._forget_counted()  # now, or the others would be told a number without it
         after = configured_expected(self.options, self.newcomer)
         return after if after != before else 0
 
@@ -265,8 +296,7 @@ class Electorate:
             self.highest_expected = max(self.highest_expected, self.own.expected)
         if forced:
             self._expect(max(forced, self.barrier) if self.options.allow_downscale else forced)
-        if self.newcomer and self.own.expected >= configured_expected(self.options, 0):
-            self.newcomer = 0  # counted by then, whoever it was that saw it
+        self._forget_counted()
         self.total = sum(self.present.values()) + (self.device_votes if self.device.cast else 0)
         self.quorum = threshold(
             self.most_expected,
@@ -277,6 +307,11 @@ class Electorate:
         )
         self._decide()
         self.own.flags = self._own_flags()
+
+    def _forget_counted(self) -> None:
+        """Who is expected anyway, or in the place of another, is counted, whoever it was that saw it join."""
+        if self.newcomer in self.options.votes and self.own.expected >= configured_expected(self.options, 0):
+            self.newcomer = 0
 
     def _decide(self) -> None:
         if self.waiting and self.total != self.own.expected:

@@ -313,7 +313,7 @@ class Votequorum:
         e = self._electorate
         votes = options.votes.get(self.me, e.own.votes)
         votes_differ = votes != e.options.votes.get(self.me, e.own.votes)
-        value = e.configure(options)
+        value = e.configure(options, late)
         if late:
             if not e.quorate:
                 e.own.expected = max(e.own.expected, configured_expected(options, e.newcomer))
