@@ -1,7 +1,7 @@
 """Changing the configuration of a running cluster: all members or none, in one place of the message order.
 
 The initiator multicasts the whole new text (or the name of a new cluster key); each member judges the same bytes
-and multicasts its verdict. The place of the last `yes` in the total order is the change: every member applies it
+and multicasts its verdict; who is not quorate says no. The place of the last `yes` in the total order is the change: every member applies it
 exactly there. One `no`, a membership change or ten seconds end it without effect, and the initiator is told each
 member's reasons. (corosync lets every node read its own file and reports only the initiator's result: facts,
 votequorum.md section 12.2.)
@@ -28,6 +28,7 @@ LEAST_EXCLUSION = 0.030
 """Seconds: the shortest a configuration may say (its token). Who tells less tells nothing."""
 _DEADLINE = 10.0
 _VERSION = 1
+_NOT_QUORATE = "it is not quorate any more: the cluster cannot be changed from there"
 _PROPOSE, _VERDICT, _ABORT, _INFORM = 1, 2, 3, 4
 
 
@@ -274,7 +275,8 @@ class Reconfigure:
         self._answer(change)
 
     def _answer(self, change: _Change) -> None:
-        reasons = self._judge(change.kind, change.body, False)
+        # Asked for while there was quorum, it may be ordered in a ring that has none, where all members are too few.
+        reasons = self._judge(change.kind, change.body, False) if self.was_quorate else [_NOT_QUORATE]
         if reasons is None:
             return
         change.answered = True

@@ -15,6 +15,7 @@ def test_a_change_that_comes_with_the_end_of_another_is_judged_by_it() -> None:
     ring = node.endpoint.srp.ring_id
     first, second = text_of(1, version=2, extra="# first"), text_of(1, version=2, extra="# second")
     author = Reconfigure(1, str, lambda _kind, _body, _late: [], entropy_of("author"), SilentLog())
+    author.was_quorate = True
     author.configuration((1,))
     order: list[bytes] = []
 

@@ -31,9 +31,11 @@ class Ring:
             node.configuration(nodes)
 
     def make(self, node: int) -> Reconfigure:
-        return Reconfigure(
+        made = Reconfigure(
             node, lambda n: f"n{n}", lambda _kind, _body, _late: self.reasons[node], entropy_of(node), SilentLog()
         )
+        made.was_quorate = True
+        return made
 
     def run(self, now: float = 0.0) -> None:
         moved = True
@@ -71,6 +73,19 @@ def test_one_objection_changes_nothing_and_names_the_node():
     ring.run()
     assert ring.seen[1] == [Concluded(change, ("n3: address 10.0.0.3 is not on this host",))]
     assert ring.seen[2] == [] and ring.seen[3] == []
+
+
+def test_without_quorum_all_members_are_not_enough():
+    """Asked for in time, but ordered in a ring that is not quorate: whoever is left there cannot change the cluster."""
+    ring = Ring(1, 2, 3)
+    change = ring.nodes[1].propose(Kind.KEY, b"g", 0.0)
+    alone = ring.nodes[1]
+    ring.nodes = {1: alone}
+    alone.configuration((1,))
+    alone.was_quorate = False
+    ring.run()
+    (only,) = ring.seen[1]
+    assert isinstance(only, Concluded) and only.change_id == change and "not quorate" in only.reasons[0]
 
 
 def test_membership_change_ends_it():
@@ -123,6 +138,14 @@ def test_second_change_is_refused_while_one_is_under_way():
     assert ring.seen[2] == [Concluded(second, ("n1 is changing the configuration now",)), Apply(Kind.CONFIG, b"a", 1)]
 
 
+def apart(*nodes: int) -> Ring:
+    """Members that just met, none of which could act before."""
+    ring = Ring(*nodes)
+    for node in ring.nodes.values():
+        node.was_quorate = False
+    return ring
+
+
 def synchronise(ring: Ring) -> None:
     blobs = {n: node.sync_state() for n, node in ring.nodes.items()}
     for node in ring.nodes.values():
@@ -132,7 +155,7 @@ def synchronise(ring: Ring) -> None:
 
 def test_member_that_was_away_gets_the_configuration_in_force():
     """The side that could act has the right version, and its lowest member tells the others."""
-    ring = Ring(1, 2, 3)
+    ring = apart(1, 2, 3)
     for n in (2, 3):
         ring.nodes[n].version, ring.nodes[n].text, ring.nodes[n].was_quorate = 5, b"five", True
     ring.nodes[1].version, ring.nodes[1].text = 4, b"four"
@@ -142,7 +165,7 @@ def test_member_that_was_away_gets_the_configuration_in_force():
 
 def test_member_that_was_away_resolves_new_host_names_first():
     """What it cannot judge yet it takes when it can: not only after the next change of the membership."""
-    ring = Ring(1, 2)
+    ring = apart(1, 2)
     ring.nodes[2].version, ring.nodes[2].text, ring.nodes[2].was_quorate = 5, b"five", True
     ring.reasons[1] = None
     synchronise(ring)
@@ -155,7 +178,7 @@ def test_member_that_was_away_resolves_new_host_names_first():
 
 def test_who_runs_the_configuration_in_force_is_known():
     """That of the side that could act; a file edited on a joiner is not, whatever its number."""
-    ring = Ring(1, 2, 3, 4)
+    ring = apart(1, 2, 3, 4)
     for n, version in enumerate((4, 5, 5, 9), 1):
         ring.nodes[n].version = version
     ring.nodes[2].was_quorate = True
@@ -168,7 +191,7 @@ def test_who_runs_the_configuration_in_force_is_known():
 
 def test_the_same_version_with_another_text_is_told():
     """Also by a member that could not act: nobody will send it a text of a version it has."""
-    ring = Ring(1, 2, 3)
+    ring = apart(1, 2, 3)
     log = ring.nodes[2]._log = ListLog()
     for n in (1, 2, 3):
         ring.nodes[n].version, ring.nodes[n].text = 5, b"five"
@@ -182,7 +205,7 @@ def test_the_same_version_with_another_text_is_told():
 
 def test_an_edited_file_of_a_joiner_changes_nobody():
     """A higher number written on one machine is no decision of the cluster."""
-    ring = Ring(1, 2, 3)
+    ring = apart(1, 2, 3)
     for n in (2, 3):
         ring.nodes[n].version, ring.nodes[n].was_quorate = 5, True
     ring.nodes[1].version = 9
@@ -201,7 +224,7 @@ def test_any_bytes_are_counted_not_raised(payload: bytes):
 
 def test_the_shortest_exclusion_of_the_members_is_known():
     """Files may differ: a verdict must end before the most impatient member leaves us out (Q4)."""
-    ring = Ring(1, 2)
+    ring = apart(1, 2)
     ring.nodes[1].exclusion, ring.nodes[2].exclusion = 3.0, 0.6
     blobs = {n: node.sync_state() for n, node in ring.nodes.items()}
     assert ring.nodes[1].shortest_exclusion(blobs) == 0.6
