@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.sim.cluster import ENOUGH, TOTALS, Report
 
 FIRST = 0x1000  # the seeds of `make test` count up from here
+UNDECIDED = 3  # keys whose history may be too tangled for the search, over all runs
 SEEDS = Path(__file__).with_name("seeds.txt")
 
 
@@ -54,6 +55,8 @@ class Sums:
     def problems(self, whole: bool) -> list[str]:
         """Why these runs do not pass; whole: there were enough of them that nothing may be missing."""
         found = [f"{len(failed)} of {len(self.reports)} seeds failed"] if (failed := self.failed()) else []
+        if self.total("undecided") > UNDECIDED:
+            found.append(f"{self.total('undecided'):.0f} keys were left without a verdict on linearizability")
         if whole:
             found += [f"no run had {name.replace('_', ' ')}" for name in TOTALS if not self.total(name)]
             idle = [report.name for report in self.reports if report.failure is None and not report.counted]
@@ -73,4 +76,4 @@ class Sums:
         figures = ", ".join(f"{self.total(name):.0f} {name.replace('_', ' ')}" for name in TOTALS)
         speed = f"{seconds:.0f} virtual s in {wall:.0f} s ({seconds / wall if wall else 0:.0f}x)"
         done = f"{self.total('faults'):.0f} faults, {self.total('acked'):.0f} acknowledged writes"
-        return f"simulator: {self.counted()} of {len(self.reports)} seeds passed and count; {speed}; {done}, {figures}"
+        return f"simulator: {self.counted()} of {len(self.reports)} seeds passed and count; {speed}; {done}, {figures}, {self.total('undecided'):.0f} keys undecided"

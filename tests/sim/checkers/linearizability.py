@@ -2,7 +2,8 @@
 
 The search of Wing and Gong with Lowe's memory of (what is placed, state), per key as porcupine does it. Operations
 whose outcome is unknown may be placed anywhere after they began, or nowhere. Revisions only grow, so operations whose
-answer tells one are placed in the order of these: what is left to search is where the others go.
+answer tells one are placed in the order of these: what is left to search is where the others go. Of those, writes that
+nobody can have seen are left out: they may always be placed nowhere.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def linearizable(calls: list[Call]) -> bool | None:
     certain = [c for c in calls if c.outcome in (ACKED, FAILED)]
     # An open or unknown read promised nothing; an unknown write may yet happen, until for ever.
     calls = [c for c in calls if c.outcome in (ACKED, FAILED) or not c.is_read]
+    calls = _without_unseen(calls)
     calls.sort(key=lambda c: (c.invoked, c.ended if c.ended is not None else inf, c.id))
     begins = [c.invoked for c in calls]
     ends = [c.ended if c.outcome in (ACKED, FAILED) and c.ended is not None else inf for c in calls]
@@ -92,6 +94,17 @@ def linearizable(calls: list[Call]) -> bool | None:
         if steps > MAX_STEPS:
             return None
     return False
+
+
+def _without_unseen(calls: list[Call]) -> list[Call]:
+    """All but the puts without an answer that explain nothing: no read had their value, and no answer needs an entry
+    that nobody is known to have written."""
+    known = {c.revision for c in calls if c.outcome == ACKED}  # of writes, and of reads that name the writer's value
+    named = {c.expected or 0 if c.outcome == ACKED else c.revision for c in calls if c.kind == "cas"} - {0}
+    if named - known or any(c.kind == "rm" and c.outcome == ACKED for c in calls):
+        return calls
+    read = {c.value for c in calls if c.is_read}
+    return [c for c in calls if c.outcome in (ACKED, FAILED) or c.kind == "rm" or c.value in read]
 
 
 def _placed_before(calls: list[Call]) -> list[int]:

@@ -124,3 +124,22 @@ def random_register(random: Random) -> list[Call]:
                 value, entry = None, 0
                 calls.append(call(number, "rm", began, ended, ACKED, None, revision))
     return calls
+
+
+def test_many_lost_answers_do_not_hide_a_stale_read() -> None:
+    """Writes that nobody saw cost the search nothing, however many hang over the whole history."""
+    lost = [call(100 + n, "put", 0.1 * n, None, UNKNOWN, ident(n)) for n in range(60)]
+    put = call(1, "put", 10.0, 11.0, ACKED, b"a", 1)
+    new = call(2, "put", 12.0, 13.0, ACKED, b"b", 2)
+    reads = [call(10 + n, "read", 14.0 + n, 14.5 + n, ACKED, b"b", 2) for n in range(20)]
+    assert linearizability.linearizable([*lost, put, new, *reads]) is True
+    stale = call(40, "read", 40.0, 41.0, ACKED, b"a", 1)
+    assert linearizability.linearizable([*lost, put, new, *reads, stale]) is False
+
+
+def test_a_lost_answer_may_explain_a_conflict() -> None:
+    """A write without an answer that a conflict names is one that happened."""
+    lost = call(1, "put", 0.0, None, UNKNOWN, b"x")
+    conflict = call(2, "cas", 2.0, 3.0, FAILED, b"y", 7, expected=0)
+    assert linearizability.linearizable([lost, conflict]) is True
+    assert linearizability.linearizable([conflict]) is False
