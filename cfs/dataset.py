@@ -12,6 +12,12 @@ from cfs.records import DataSet
 from transport.ids import NodeId
 
 
+def follows(last: DataSet, proposed: DataSet) -> bool:
+    """Is this the next version, with one node different, and somebody left who has a vote?"""
+    changed = [node for node in {*last.votes, *proposed.votes} if last.votes.get(node) != proposed.votes.get(node)]
+    return proposed.version == last.version + 1 and len(changed) == 1 and any(proposed.votes.values())
+
+
 def next_change(
     force: DataSet, nodes: dict[NodeId, int], lowered: frozenset[NodeId] | None, primary: Primary
 ) -> DataSet | None:

@@ -15,11 +15,13 @@ from collections.abc import Iterable
 
 from cfs.entries import DIRECTORY, FILE, Entry
 from cfs.limits import PATH_BYTES
+from cfs.messages import MAX_TIME
 from transport.errors import WireError
 
 BUCKETS = 256
 DIGEST_BYTES = 32
 MAX_ENTRY = (16 << 20) + PATH_BYTES + 64  # bytes of the longest encoded entry
+MAX_REVISION = 1 << 62
 _MASK = (1 << 256) - 1
 _ENTRY = struct.Struct("!BHQQQH")  # type, writer, revision, created, mtime, length of path
 _FINAL = struct.Struct("!16sQ32s")
@@ -51,6 +53,8 @@ def decode_entry(data: bytes | memoryview) -> Entry:
         or size > PATH_BYTES
         or body > len(data)
         or (kind == DIRECTORY and body < len(data))
+        or mtime > MAX_TIME
+        or max(revision, created) > MAX_REVISION
     ):
         raise WireError(f"entry: type {kind}, path of {size} bytes in {len(data)}")
     try:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from cfs import turns
 from cfs.records import (
+    KEPT_EPOCHS,
     START,
     DataSet,
     EpochKind,
@@ -26,7 +27,6 @@ from cfs.turns import Turns, finish
 from transport.errors import WireError
 from transport.ids import NO_RING, NodeId, RingId
 
-KEPT_EPOCHS = 512  # of the chain; older ones but the first are forgotten: who is that far behind takes a transfer
 TAIL_EPOCHS = 32  # of the chain, told to others in a report
 
 Mark = tuple[RingId, int]  # an epoch, and a log index in it; greater is later

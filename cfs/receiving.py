@@ -16,7 +16,7 @@ from cfs.entries import Entry, Staged, StateImage
 from cfs.limits import CEILINGS, INLINE_BYTES, OUTCOMES, Limits
 from cfs.messages import ID_BYTES, Code, Result
 from cfs.paths import problem
-from cfs.records import Lineage, LogPosition, LogRecord, RecordKind
+from cfs.records import Lineage, LogPosition, LogRecord, RecordKind, read_number
 from cfs.state import State
 from cfs.transfer import ITEM, MAX_ITEM, OUTCOME_BYTES, Item, awaits_have, short
 from cfs.turns import Turns
@@ -188,7 +188,7 @@ class Receiver:
 
     def _take_head(self, body: bytes) -> None:
         reader = Reader(body)
-        position, revision = LogPosition.read(reader), reader.u64()
+        position, revision = LogPosition.read(reader), read_number(reader)
         limits = Limits.decode(reader.blob(1024))
         try:
             limits.check()
@@ -230,6 +230,8 @@ class Receiver:
         reader.end()
         if self._upload is not None or len(self._staging) >= CEILINGS.staging_count:
             raise WireError("transfer: an upload within another, or more than may be")
+        if self._head is None or upload.touched > self._head.position.index:
+            raise WireError(f"transfer: an upload of log index {upload.touched}")
         if upload.missing > CEILINGS.staging_bytes // INLINE_BYTES * 2:  # any two neighbours are more than one chunk
             raise WireError(f"transfer: an upload of {upload.missing} pieces")
         self._upload = upload

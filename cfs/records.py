@@ -20,6 +20,9 @@ CHAIN_BYTES = 32
 GENESIS = bytes(CHAIN_BYTES)  # the chain before index 1
 MAX_BODY = 1 << 20  # bytes of a record's body
 MAX_LINEAGE = 1 << 22  # bytes of an encoded lineage
+MAX_NUMBER = 1 << 62  # of any index, version or ring seq: one more never leaves the 64 bits it is written in
+MAX_NODES = 1024  # in any list
+KEPT_EPOCHS = 512  # of a chain; older ones but the first are forgotten: who is that far behind takes a transfer
 _HEAD = struct.Struct("!QQIIB32s")  # index, epoch (seq, rep, incarnation), kind, chain
 _LINKED = struct.Struct("!QQIIB")
 _RING = struct.Struct("!QII")
@@ -49,7 +52,8 @@ class LogPosition:
 
     @classmethod
     def read(cls, reader: Reader) -> LogPosition:
-        return cls(reader.u64(), read_ring(reader), reader.raw(CHAIN_BYTES))
+        """Raises WireError."""
+        return cls(read_number(reader), read_ring(reader), reader.raw(CHAIN_BYTES))
 
 
 START = LogPosition()
@@ -92,7 +96,7 @@ class LogRecord:
             raise WireError(f"log record: {len(data)} bytes, {_HEAD.size} to {_HEAD.size + MAX_BODY} expected")
         index, seq, rep, incarnation, kind, chain = _HEAD.unpack_from(data)
         known = _KINDS.get(kind)
-        if known is None or index == 0:
+        if known is None or not 0 < index <= MAX_NUMBER or seq > MAX_NUMBER:
             raise WireError(f"log record: kind {kind} at index {index} not known")
         return cls(index, RingId(seq, rep, incarnation), known, bytes(data[_HEAD.size :]), chain)
 
@@ -140,8 +144,9 @@ class EpochRecord:
     @classmethod
     def read(cls, reader: Reader) -> EpochRecord:
         """Raises WireError."""
-        ring_id, parent, first, data_set = read_ring(reader), read_ring(reader), reader.u64(), reader.u64()
-        kind, era, count = reader.u8(), reader.u32(), reader.u16()
+        ring_id, parent = read_ring(reader), read_ring(reader)
+        first, data_set = read_number(reader), read_number(reader)
+        kind, era, count = reader.u8(), reader.u32(), _count(reader)
         holders = tuple(reader.u16() for _ in range(count))
         if kind not in frozenset(EpochKind):
             raise WireError(f"epoch record: kind {kind} not known")
@@ -172,7 +177,7 @@ class DataSet:
     @classmethod
     def read(cls, reader: Reader) -> DataSet:
         """Raises WireError."""
-        version, count = reader.u64(), reader.u16()
+        version, count = read_number(reader), _count(reader)
         votes: dict[NodeId, int] = {}
         for _ in range(count):
             node = reader.u16()
@@ -210,7 +215,9 @@ class Lineage:
             raise WireError(f"lineage: {len(data)} bytes, at most {MAX_LINEAGE}")
         reader = Reader(data)
         data_set, count = DataSet.read(reader), reader.u32()
-        epochs = tuple(EpochRecord.read(reader) for _ in range(min(count, reader.left)))
+        if count > KEPT_EPOCHS:
+            raise WireError(f"lineage: {count} epochs, at most {KEPT_EPOCHS}")
+        epochs = tuple(EpochRecord.read(reader) for _ in range(count))
         reader.end()
         return cls(epochs, data_set)
 
@@ -221,4 +228,20 @@ def encode_ring(ring: RingId) -> bytes:
 
 
 def read_ring(reader: Reader) -> RingId:
-    return RingId(reader.u64(), reader.u32(), reader.u32())
+    """Raises WireError."""
+    return RingId(read_number(reader), reader.u32(), reader.u32())
+
+
+def read_number(reader: Reader) -> int:
+    """An index, version or ring seq. Raises WireError above MAX_NUMBER."""
+    value = reader.u64()
+    if value > MAX_NUMBER:
+        raise WireError(f"number {value}, at most {MAX_NUMBER}")
+    return value
+
+
+def _count(reader: Reader) -> int:
+    count = reader.u16()
+    if count > MAX_NODES:
+        raise WireError(f"{count} nodes in a list, at most {MAX_NODES}")
+    return count

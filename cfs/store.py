@@ -17,7 +17,7 @@ from cfs.journal import Journal
 from cfs.log import NO_MARK, Log, Mark
 from cfs.messages import Applied, Kind, Operation
 from cfs.receiving import Received
-from cfs.records import START, Lineage, LogPosition, LogRecord, RecordKind
+from cfs.records import MAX_NODES, START, Lineage, LogPosition, LogRecord, RecordKind
 from cfs.state import State
 from cfs.status import StoreSettings
 from cfs.tree import Tree
@@ -96,6 +96,8 @@ class LocalStore:
         for node, mark in seen.items():
             known[node] = max(mark, known.get(node, NO_MARK))
         known.pop(me, None)
+        if len(known) > MAX_NODES:  # of as many nodes as ever were: the last ones
+            known = dict(sorted(known.items(), key=lambda one: one[1])[-MAX_NODES:])
         return Report(
             health=Health.LOST if self.adopting else self.health,
             disk_ok=not self.journal.failed and not self.adopting,

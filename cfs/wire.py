@@ -9,17 +9,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import pairwise
 
 from cfs.digest import BUCKETS, DIGEST_BYTES
 from cfs.log import NO_MARK, NO_STANDING, TAIL_EPOCHS, Mark, Standing, Stretch
 from cfs.messages import MAX_OPERATION
-from cfs.records import CHAIN_BYTES, START, DataSet, EpochKind, LogPosition, encode_ring, read_ring
+from cfs.records import (
+    CHAIN_BYTES,
+    MAX_NODES,
+    START,
+    DataSet,
+    EpochKind,
+    LogPosition,
+    encode_ring,
+    read_number,
+    read_ring,
+)
 from transport.codec import Reader, Writer
 from transport.errors import WireError
-from transport.ids import MAX_NODE_ID, NO_RING, NodeId, RingId
+from transport.ids import NO_RING, NodeId, RingId
 
 VERSION = 1
-MAX_NODES = 1024  # in any list of a message
 CHUNK_BYTES = 64 << 10
 MAX_HAVE = 65_536  # entry digests in one HAVE; a tree with more in the differing buckets is sent whole
 HAVE_BYTES = 16  # of an entry's digest told in HAVE and DROP
@@ -97,16 +107,13 @@ class Report:
 
     @classmethod
     def read(cls, reader: Reader) -> Report:
-        health, disk_ok, nodes = reader.u8(), reader.u8(), _data_set(reader).votes
+        health, disk_ok, nodes = reader.u8(), reader.u8(), DataSet.read(reader).votes
         if health not in _HEALTHS or disk_ok > 1:
             raise WireError(f"report: health {health}, disk {disk_ok} not known")
         era, majority, end, committed = reader.u32(), _mark(reader), LogPosition.read(reader), _mark(reader)
-        cluster, count = read_ring(reader), reader.u16()
-        if count > TAIL_EPOCHS:
-            raise WireError(f"report: {count} epochs, at most {TAIL_EPOCHS}")
-        tail = tuple(Stretch(read_ring(reader), reader.u64(), _epoch_kind(reader)) for _ in range(count))
-        data_set, index = _data_set(reader), reader.u64()
-        pending = (index, _data_set(reader)) if index else None
+        cluster, tail = read_ring(reader), _tail(reader, end.index)
+        data_set, index = DataSet.read(reader), read_number(reader)
+        pending = (index, DataSet.read(reader)) if index else None
         known: dict[NodeId, Mark] = {}
         for _ in range(_count(reader)):
             node = reader.u16()
@@ -189,7 +196,7 @@ class ProposeSet:
 
     @classmethod
     def read(cls, reader: Reader) -> ProposeSet:
-        return cls(_data_set(reader))
+        return cls(DataSet.read(reader))
 
 
 @dataclass(slots=True)
@@ -230,11 +237,10 @@ class Need:
     @classmethod
     def read(cls, reader: Reader) -> Need:
         attempt, end, applied = reader.u32(), LogPosition.read(reader), reader.u64()
-        whole, count = reader.u8(), reader.u16()
-        if count > TAIL_EPOCHS or whole > 1:
-            raise WireError(f"need: {count} epochs, flag {whole}")
-        tail = tuple(Stretch(read_ring(reader), reader.u64(), _epoch_kind(reader)) for _ in range(count))
-        return cls(attempt, end, applied, bool(whole), tail, reader.raw(SUM_BYTES))
+        whole = reader.u8()
+        if whole > 1:
+            raise WireError(f"need: flag {whole}")
+        return cls(attempt, end, applied, bool(whole), _tail(reader, end.index), reader.raw(SUM_BYTES))
 
 
 @dataclass(slots=True)
@@ -345,7 +351,21 @@ def _put_mark(writer: Writer, mark: Mark) -> None:
 
 
 def _mark(reader: Reader) -> Mark:
-    return read_ring(reader), reader.u64()
+    return read_ring(reader), read_number(reader)
+
+
+def _tail(reader: Reader, end: int) -> tuple[Stretch, ...]:
+    """The newest epochs of a log that ends at `end`, each begun by a record. The first may open on its own ring."""
+    count = reader.u16()
+    if count > TAIL_EPOCHS:
+        raise WireError(f"{count} epochs, at most {TAIL_EPOCHS}")
+    tail = tuple(Stretch(read_ring(reader), read_number(reader), _epoch_kind(reader)) for _ in range(count))
+    for before, after in pairwise(tail):
+        if before.ring_id > after.ring_id or before.first_index >= after.first_index:
+            raise WireError(f"epoch {after.ring_id} does not follow {before.ring_id}")
+    if tail and tail[-1].first_index > end:
+        raise WireError(f"epoch {tail[-1].ring_id} begins behind the log's end")
+    return tail
 
 
 def _epoch_kind(reader: Reader) -> EpochKind:
@@ -360,10 +380,3 @@ def _count(reader: Reader) -> int:
     if count > MAX_NODES:
         raise WireError(f"{count} nodes in a list, at most {MAX_NODES}")
     return count
-
-
-def _data_set(reader: Reader) -> DataSet:
-    found = DataSet.read(reader)
-    if len(found.votes) > MAX_NODES or any(not 0 < node <= MAX_NODE_ID for node in found.votes):
-        raise WireError(f"data set of {len(found.votes)} nodes, at most {MAX_NODES}")
-    return found
