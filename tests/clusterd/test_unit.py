@@ -16,8 +16,8 @@ needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reas
 @pytest.fixture
 def rendered(tmp_path: Path) -> Path:
     """The unit as installed: @BINDIR@ replaced by a directory that has the program."""
-    bindir = tmp_path / "bin"
-    bindir.mkdir()
+    bindir = tmp_path / "a directory" / "bin"
+    bindir.mkdir(parents=True)
     (bindir / "clusterd").symlink_to(sys.executable)
     copy = tmp_path / "clusterd.service"
     copy.write_text(UNIT.read_text().replace("@BINDIR@", str(bindir)))
