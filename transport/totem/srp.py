@@ -55,6 +55,7 @@ class Srp:
         self._leaving = False
         self._claim: tuple[RingId, int | None] | None = None  # set and not yet told to the ring
         self._now = now
+        self._due: float | None = None  # when it asked to be called, last
 
     # What the layers above and beside see
 
@@ -261,7 +262,7 @@ class Srp:
             return
         self._now = now
         membership = self._membership
-        if 2 * gap > self._ctx.config.token:
+        if self._due is not None and 2 * (now - self._due) > self._ctx.config.token:
             membership.woke_at = now
         membership.lost(now)
 
@@ -290,15 +291,17 @@ class Srp:
         events = self._ctx.events
         if not events and self._running:
             phase = self._membership.phase
-            if isinstance(phase, Operational):
+            if isinstance(phase, Operational) and phase.ring.delivered < phase.ring.window.aru:
                 while not events and phase.deliver():
                     pass
         return events.popleft() if events else None
 
     def next_timeout(self) -> float | None:
-        """When handle_timeout is wanted; a time in the past means at once."""
-        if not self._running:
-            return None
+        """When handle_timeout is wanted; a time in the past means at once. To be asked after every input."""
+        self._due = self._deadline() if self._running else None
+        return self._due
+
+    def _deadline(self) -> float | None:
         membership = self._membership
         phase = membership.phase
         if isinstance(phase, Gather):

@@ -128,6 +128,21 @@ def test_a_process_that_wakes_after_the_token_timeout_gathers_first() -> None:
     assert set(kinds) == {"join"}
 
 
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_a_short_token_forms_rings_too(n: int) -> None:
+    """A value given is obeyed as written (DESIGN 5). Quiet times longer than half a token are no pauses of this
+    process: who is called when it asked to be did not sleep."""
+    config = TotemConfig(token=0.05, token_retransmit=0.03, hold=0.00625, consensus=0.06)
+    for seed in range(3):
+        net = Net(n, seed, config)
+        net.start()
+        assert net.until(lambda net=net: net.formed(net.ids)) < 2.0  # type: ignore[misc]  # called at once
+        net.partition([1], net.ids[1:])
+        net.run(2.0)
+        net.heal()
+        assert net.until(lambda net=net: net.formed(net.ids)) < 2.0  # type: ignore[misc]  # called at once
+
+
 def test_no_ring_above_the_seq_on_disk() -> None:
     """All nodes, not only the representative, never install a seq above their reserved one."""
     net = Net(3, 1, fsync=1.0)
