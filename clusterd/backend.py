@@ -123,6 +123,10 @@ class NodeBackend:
         limits, nodes = self._node.replica.state.limits, len(self._node.changes.config.transport.nodes)
         return Share(limits.staging_bytes // nodes, limits.staging_count // nodes)
 
+    @property
+    def store_readable(self) -> bool:
+        return self._node.replica.readable()
+
     # -- told by the daemon ----------------------------------------------------------------------------------
 
     def told_verdict(self) -> None:
@@ -145,6 +149,7 @@ class NodeBackend:
             wake()
 
     def told_store_status(self) -> None:
+        self.told_change()  # what a watch waits for may be shown now
         if self._node.replica.refusal() is None:
             self._opened(True)
 

@@ -68,6 +68,11 @@ class Backend(Protocol):
         """Another one whenever the whole tree was replaced by another history's: revisions of before mean nothing."""
         ...
 
+    @property
+    def store_readable(self) -> bool:
+        """May the tree be shown now? Watchers of the store are woken when it becomes so."""
+        ...
+
     # looking
 
     def status(self) -> Status: ...

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
+from cfs.access import may_hold_private
 from clusterd.control import shapes
 from clusterd.control.backend import Backend
 from transport.ids import MAX_LINKS, MAX_NODE_ID
@@ -98,6 +99,12 @@ class Write(FileChange):
 
 class Remove(FileChange):
     recursive: bool = False
+
+    def touched(self) -> tuple[str, ...]:
+        """With all below: also what may be private there."""
+        if not self.recursive or not may_hold_private(self.path):
+            return (self.path,)
+        return (self.path, f"{self.path}/priv" if "/" in self.path else f"{self.path}/*/priv")
 
 
 class MakeDirectory(FileChange):

@@ -4,6 +4,8 @@ A client that does not read never costs more than a bounded queue: pushed events
 the client is told how many it missed, `{"slow": true, "dropped": n}`, and the subscription ends; it may subscribe
 again. A watch of the tree needs no queue at all: it remembers the revision it sent last and asks the store for more
 when the client reads again; it misses something only when the store no longer keeps it, or is another one by then.
+While nothing of the store may be shown (a node that has just started may not know yet which of its last writes count)
+a watch waits: so one that goes on after the daemon's restart does not fail because it came too early.
 """
 
 from __future__ import annotations
@@ -102,7 +104,8 @@ class StoreWatch:
         self._open = True
         self._due = False
         self._tree = backend.tree_number
-        backend.fs_changes(after, 1)
+        if backend.store_readable:
+            backend.fs_changes(after, 1)
         self._cancel = backend.watch_store(self._wake)
 
     def _wake(self) -> None:
@@ -113,6 +116,8 @@ class StoreWatch:
 
     def flush(self) -> None:
         self._due = False
+        if not self._backend.store_readable:
+            return
         if self._open and self._outlet.writable and self._backend.tree_number != self._tree:
             # Revisions of two histories cannot be compared: the same number may stand for another tree.
             self.close()

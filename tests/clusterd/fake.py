@@ -30,6 +30,7 @@ class FakeBackend:
         self.changes: list[dict[str, Any]] = []
         self.compacted = 0  # changes up to this revision are forgotten
         self.tree_number = 0
+        self.store_readable = True
         self.done: dict[str, dict[str, Any]] = {}
         self.fail: Exception | None = None
         self.hang = False

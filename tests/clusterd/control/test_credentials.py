@@ -91,6 +91,9 @@ print(json.dumps({
     "private_write": attempt(lambda: client.put("priv/mine", b"x")),
     "listing": [entry["path"] for entry in client.ls(recursive=True)["entries"]],
     "cuts": attempt(lambda: client.set_cuts([])),
+    "private_below": [
+        attempt(lambda: client.remove(path, recursive=True)) for path in ("nodes/n1", "nodes", "nodes/n1/qemu")
+    ],
     "raw_write": attempt(lambda: client._look("fs_rm", {"path": "open", "operation_id": "0" * 32})),
 }))
 """
@@ -108,7 +111,8 @@ def as_user(served: Served, uid: int, groups: list[int]) -> Any:
 
 
 def fill(served: Served) -> None:
-    for path, kind in [("open", "file"), ("priv", "dir"), ("priv/secret", "file")]:
+    directories = ["priv", "nodes", "nodes/n1", "nodes/n1/priv", "nodes/n1/qemu"]
+    for path, kind in [("open", "file"), *((path, "dir") for path in directories), ("priv/secret", "file")]:
         served.backend._change("put", path)
         served.backend._enter(path, kind, b"data")
 
@@ -124,8 +128,9 @@ def test_another_user_reads_status_and_open_files_and_changes_nothing(serve: Cal
         "private": "DENIED",
         "write": "DENIED",
         "private_write": "DENIED",
-        "listing": ["open"],
+        "listing": ["nodes", "nodes/n1", "nodes/n1/qemu", "open"],
         "cuts": "DENIED",
+        "private_below": ["DENIED", "DENIED", "DENIED"],
         "raw_write": "DENIED",
     }
 
@@ -138,4 +143,5 @@ def test_a_member_of_the_group_writes_except_in_priv(serve: Callable[..., Served
     answer = as_user(serve(authority=Authority(group=group)), NOBODY, [group])
     assert answer["may"] == ["read", "write"]
     assert (answer["write"], answer["private"], answer["private_write"]) == ("done", "DENIED", "DENIED")
+    assert answer["private_below"] == ["DENIED", "DENIED", "done"]
     assert answer["raw_write"] == "done"

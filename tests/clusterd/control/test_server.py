@@ -305,6 +305,22 @@ def test_a_watch_of_a_tree_that_was_replaced_is_told(serve: Callable[..., Served
         next(watch)
 
 
+def test_a_watch_waits_for_a_store_that_may_not_be_shown_yet(serve: Callable[..., Served]):
+    """ "No gap, no repeat", also over a restart: what the watcher saw last may be ahead of what is shown at first."""
+    served = serve()
+    with Client(served.path) as client:
+        client.put("a", b"")
+        client.put("b", b"")
+        served.backend.store_readable = False
+        served.backend.revision, hidden = 0, served.backend.revision  # as after a crash, before the others' word
+        raw = Raw(served)
+        raw.send(request(1, "fs_watch", path="", revision=1))
+        assert raw.receive() == {"id": 1, "ok": {"sub": 1, "revision": 1}}
+        served.backend.store_readable, served.backend.revision = True, hidden
+        client.put("c", b"")
+    assert [raw.receive()["event"]["path"] for _ in range(2)] == ["b", "c"]
+
+
 def test_a_watch_of_a_directory_sees_what_concerns_it(node: Served):
     """Below the path, the path itself, and a directory above it that goes away."""
     with Client(node.path) as client:
