@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from clusterd.cli.output import write
-from clusterd.client import Client, NoDaemon, UsageError
+from clusterd.client import Client, ClientError, NoDaemon, UsageError
 from clusterd.control.codes import DEFAULT_SOCKET
 
 if TYPE_CHECKING:
@@ -56,6 +56,17 @@ class Context:
         if state == "paused":
             raise NoDaemon(f"node {ident} of lab {lab.name!r} is paused", lab.command(f"resume {ident}"), ident)
         return lab.socket(ident)
+
+    def hint(self, error: ClientError) -> str:
+        """What may be done: who has a lab and names no node gets no answer from the daemon of the host."""
+        if not isinstance(error, NoDaemon) or any(self.options[name] for name in ("socket", "node")):
+            return error.hint
+        if "CLUSTERD_SOCKET" in os.environ:
+            return error.hint
+        from clusterd.lab import layout
+
+        lab = layout.load(self.lab_name)
+        return error.hint if lab is None else f"{error.hint} For the lab add --node 1".strip()
 
     def client(self) -> Client:
         return Client(self.socket(), name="clusterctl")

@@ -90,6 +90,7 @@ def _run(arguments: list[str]) -> int:
     try:
         return _function(parsed.command.run)(context)
     except ClientError as error:
+        error.hint = context.hint(error)
         return _fail(error, context.json)
 
 

@@ -21,6 +21,7 @@ from clusterd.cli.main import main
 from clusterd.client import Client
 from clusterd.control.errors import ConfigRefused
 from clusterd.control.operations import OPERATIONS
+from clusterd.lab import layout
 from tests.clusterd.conftest import Served
 from tests.clusterd.fake import UNKNOWN
 from transport import errors
@@ -392,3 +393,15 @@ def test_what_is_loaded(node: Served, line: str, unwanted: set[str]):
     command = [sys.executable, "-c", LOADED, "--socket", node.path, *line.split()]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
     assert not set(done.stderr.split()) & unwanted
+
+
+def test_who_has_a_lab_is_told_of_node(ctl: Ctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """`clusterctl lab up`, then `clusterctl status`: the first mistake of everybody."""
+    monkeypatch.delenv("CLUSTERD_SOCKET")
+    monkeypatch.delenv("CLUSTERD_LAB", raising=False)
+    monkeypatch.setattr("clusterd.cli.context.DEFAULT_SOCKET", str(tmp_path / "none"))
+    monkeypatch.setattr(layout, "root", lambda: str(tmp_path))
+    assert "--node" not in ctl("status").err
+    (tmp_path / "default").mkdir()
+    layout.write_json(f"{tmp_path}/default/lab.json", {"base": 77, "nodes": 2, "links": 2, "votes": [1, 1], "set": []})
+    assert "For the lab add --node 1" in ctl("status").err
