@@ -86,7 +86,12 @@ class Expired(OutcomeUnknown):
     """The log is so far from the index at which the operation was made that an earlier outcome may be forgotten.
 
     Too far on, or (a history that was set aside) not there yet. Nothing was done this time.
+    never: nor in any earlier attempt that said the same index, in this history: if this was the first, it is not done.
     """
+
+    def __init__(self, message: str, operation_id: str = "", never: bool = False) -> None:
+        super().__init__(message, operation_id)
+        self.never = never
 
 
 class Compacted(ClusterError):  # noqa: N818

@@ -213,8 +213,8 @@ class Result:
 
     index: where in the log it was first applied.  revision: when OK, the revision of the (last) change it made, or of
     the entry it found already as asked.  detail: CONFLICT: the entry's current revision (0 = none); TOO_LARGE,
-    TOO_DEEP,
-    NO_SPACE: the limit passed; OK of a recursive delete: entries removed; OK of STAGE: bytes staged so far.
+    TOO_DEEP, NO_SPACE: the limit passed; EXPIRED: 1 = `since` is not behind the log, 0 = too far behind; OK of a
+    recursive delete: entries removed; OK of STAGE: bytes staged so far.
     """
 
     code: Code

@@ -63,5 +63,14 @@ def refusal(operation: Operation, result: Result) -> Refused | OutcomeUnknown | 
         case Code.INVALID:
             return BadArgument(f"{path}: not possible as asked" if path else "limits out of their range")
         case Code.EXPIRED:
-            text = f"{path}: asked again too late, or of another history of the cluster: what became of it is not known"
-            return Expired(text, operation.id.hex())
+            return expired(operation, ahead=bool(result.detail))
+
+
+def expired(operation: Operation, ahead: bool = False) -> Expired:
+    """ahead: its log index is not behind the log, so an earlier attempt cannot have been judged in this history."""
+    name = operation.path or operation.staging.hex()
+    if ahead:
+        text = f"{name}: begun when the log was longer, in a history that was set aside; not done in this one"
+    else:
+        text = f"{name}: begun so long ago that what became of earlier attempts is forgotten; not done now"
+    return Expired(text, operation.id.hex(), never=ahead)

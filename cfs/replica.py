@@ -25,6 +25,7 @@ from cfs.primary import Primary
 from cfs.proposals import Barriers, Pending, Proposals
 from cfs.readiness import Readiness
 from cfs.records import LogRecord, RecordKind
+from cfs.refusals import expired
 from cfs.state import State
 from cfs.status import (
     BarrierDone,
@@ -171,13 +172,18 @@ class Replica:
     def propose(self, operation: Operation, now: float) -> None:
         """Have this operation done; the answer is an Outcome event, within settings.deadline.
 
-        Raises NoQuorum, DiskFailed, QueueFull, TooLarge or Refused: then it did not happen and will not.
+        Raises NoQuorum, DiskFailed, QueueFull, TooLarge or Refused: then it did not happen and will not; and Expired:
+        then it does not happen now, and what became of earlier attempts is not known.
         """
         self._now = now
         known = None if self.unreadable() else self.state.outcome(operation.id)
         if known is not None:
             self._events.append(Outcome(operation, known, "", self._holders(known.index), repeated=True))
             return
+        if known is None and not self.unreadable() and self.state.too_late(operation):
+            late = expired(operation)
+            late.never = True  # it was not even proposed
+            raise late
         refusal = self.refusal()
         if refusal is not None:
             raise refusal

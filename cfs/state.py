@@ -61,7 +61,7 @@ class State:
         if known is not None:
             return Applied(Result.decode(known), (), repeated=True)
         if operation.since and not 0 < index - operation.since <= self._window:
-            result = Result(Code.EXPIRED, index)  # forgotten by now, perhaps; or said of a history that was set aside
+            result = Result(Code.EXPIRED, index, 0, int(operation.since >= index))
             changes: tuple[Change, ...] = ()
         else:
             result, changes = self._judge.judge(operation, index)
@@ -71,6 +71,10 @@ class State:
         self._order.append(operation.id)
         self._history.add(changes)
         return Applied(result, changes)
+
+    def too_late(self, operation: Operation) -> bool:
+        """Wherever in the log it came now, it would be EXPIRED."""
+        return bool(operation.since) and self.index - operation.since >= self._window
 
     def advance(self, index: int) -> None:
         """Pass a log record that is no operation (epoch, data set): only old outcomes go."""

@@ -65,17 +65,21 @@ class Proposals:
 
     async def run(self, operation: Operation, ident: Ident) -> Outcome:
         """Propose and wait. Raises what the operation was refused with, or OutcomeUnknown with the id in `ident`."""
-        return await self._settled(operation, await self._offer(operation), ident)
+        return await self._settled(operation, await self._offer(operation, ident), ident)
 
-    async def _offer(self, operation: Operation) -> asyncio.Future[Outcome]:
-        """Have the node take it; the future of its outcome. Raises Refused: then it was not taken."""
+    async def _offer(self, operation: Operation, ident: Ident) -> asyncio.Future[Outcome]:
+        """Have the node take it; the future of its outcome. Raises Refused or Expired: then it was not taken."""
         operation.writer, operation.time = self._writer, time.time_ns()
         try:
+            try:
+                return self._taken(operation)
+            except NoQuorum:
+                if not await self._opens():
+                    raise
             return self._taken(operation)
-        except NoQuorum:
-            if not await self._opens():
-                raise
-        return self._taken(operation)
+        except OutcomeUnknown as unknown:
+            unknown.operation_id = ident.text
+            raise
 
     def _taken(self, operation: Operation) -> asyncio.Future[Outcome]:
         """The same request again is the same operation: the node knows it, and one outcome answers all."""
@@ -142,12 +146,12 @@ class Proposals:
         offsets = range(0, len(data), INLINE_BYTES)
         for first in range(0, len(offsets), _WINDOW):
             offered: list[tuple[Operation, asyncio.Future[Outcome]]] = []
-            refused: Refused | None = None
+            refused: Refused | OutcomeUnknown | None = None
             for offset in offsets[first : first + _WINDOW]:
                 operation = _chunk(ident, path, data, offset)
                 try:
-                    offered.append((operation, await self._offer(operation)))
-                except Refused as error:  # the next ones would not follow on the last
+                    offered.append((operation, await self._offer(operation, ident)))
+                except (Refused, OutcomeUnknown) as error:  # the next ones would not follow on the last
                     refused = error
                     break
             # All are waited for, also when one fails: what is under way must not outlive its turn.

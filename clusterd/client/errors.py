@@ -28,7 +28,7 @@ class ClientError(Exception):
     @property
     def spent(self) -> bool:
         """If the operation's id was sent once, nothing was done under it, nor will be: doing it needs a new one."""
-        return self.details.get("reason") in ("expired", "staging_gone")
+        return self.details.get("reason") in ("stale", "staging_gone")
 
     @property
     def exit_status(self) -> int:
@@ -91,7 +91,7 @@ class OutcomeUnknown(ClientError):
 
     @property
     def expired(self) -> bool:
-        return self.details.get("reason") == "expired"
+        return self.details.get("reason") in ("expired", "stale")
 
     @property
     def operation_id(self) -> str:

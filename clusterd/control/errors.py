@@ -44,9 +44,6 @@ CODES: list[tuple[type[BaseException], str, str]] = [
 ]
 """First match wins: (class, code, hint)."""
 
-REASONS: list[tuple[type[BaseException], str]] = [(cfs.StagingGone, "staging_gone"), (cfs.Expired, "expired")]
-"""What a client can do something about by itself, told as `reason`."""
-
 
 def describe(error: BaseException, node: int | None) -> dict[str, Any]:
     """The error object for an error raised on purpose. Its own fields (current_revision, ...) are added."""
@@ -58,9 +55,10 @@ def describe(error: BaseException, node: int | None) -> dict[str, Any]:
         answer["operation_id"] = error.operation_id
         if error.operation_id and not isinstance(error, cfs.Expired):
             answer["hint"] = f"it may have happened: ask `clusterctl fs outcome {error.operation_id}` before retrying"
-    reason = next((word for kind, word in REASONS if isinstance(error, kind)), "")
-    if reason:
-        answer["reason"] = reason
+    if isinstance(error, cfs.StagingGone):  # a reason is what a client can do something about by itself
+        answer["reason"] = "staging_gone"
+    if isinstance(error, cfs.Expired):
+        answer["reason"] = "stale" if error.never else "expired"
     if isinstance(error, ConfigRefused):
         answer["problems"] = list(error.problems)
     return answer

@@ -17,6 +17,7 @@ from random import Random
 from typing import Any
 
 from cfs.disk import Adopt, AppendLog, Checkpoint, MarkCommit, TruncateTail
+from cfs.errors import Expired
 from cfs.messages import Code, Kind, Operation, Result
 from cfs.records import RecordKind
 from cfs.replica import Replica
@@ -492,7 +493,7 @@ class Cluster:
             self.random.randbytes(16), Kind.PUT, path, data, condition=condition, writer=n, time=self._ops
         )
         replica = self.nodes[n].replica
-        operation.since = max(1, replica.state.index) if replica is not None else 0
+        operation.since = max(1, replica.state.index) if replica is not None else 1
         return self.propose(n, operation)
 
     def propose(self, n: int, operation: Operation) -> Attempt:
@@ -512,6 +513,10 @@ class Cluster:
                 node.attempts[operation.id] = earlier
             attempt.refused, attempt.ended = str(error), self.now
             self.count("refused")
+        except Expired:
+            del node.attempts[operation.id]
+            attempt.unknown, attempt.ended = True, self.now
+            self.count("expired at once")
         self._pump(node)
         return attempt
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cfs.disk import AppendLog
+from cfs.errors import Expired
 from cfs.messages import Kind, Operation
 from cfs.status import BarrierFailed, Claim, Multicast, Outcome, StoreSettings
 from tests.cfs.building import put
@@ -172,10 +173,22 @@ def test_retry_behind_the_window_is_never_applied_twice():
     cluster.run(0.2)
     before = cluster.replica(2).state.revision
     again = cluster.propose(2, first.operation)
+    assert again.unknown  # at once: nothing was proposed
     cluster.run(0.2)
-    assert again.unknown
     assert cluster.replica(2).state.revision == before
     cluster.finish()
+
+
+def test_retry_behind_the_window_is_told_so_also_without_quorum():
+    """Which of the two it is matters to whoever asks: trying again later is of no use."""
+    cluster = settled(settings=StoreSettings(outcomes=20))
+    first = cluster.put(1, "a", b"1")
+    write(cluster, 1, 30)
+    cluster.partition({1}, {2, 3})
+    cluster.run(1.0)
+    with pytest.raises(Expired) as caught:
+        cluster.replica(1).propose(first.operation, cluster.now)
+    assert caught.value.never
 
 
 def test_window_goes_on_after_restarts_and_transfers():

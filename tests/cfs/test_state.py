@@ -9,7 +9,7 @@ import pytest
 
 from cfs.digest import make_entry
 from cfs.entries import DIRECTORY, FILE, StateImage
-from cfs.errors import Compacted, IsDirectory, NoSuchEntry, NotDirectory
+from cfs.errors import Compacted, Expired, IsDirectory, NoSuchEntry, NotDirectory
 from cfs.limits import OUTCOMES
 from cfs.messages import Code, Kind
 from cfs.refusals import refusal
@@ -67,7 +67,10 @@ def test_an_operation_of_a_history_that_was_set_aside_is_unknown_not_applied() -
     run(state, put("a"), put("b"))
     for since in (3, 4, 1 << 63):  # the next index is 3
         applied = run(State(state.image(), window=10), put("f", since=since))[0]
-        assert applied.result.code is Code.EXPIRED, since
+        assert (applied.result.code, applied.result.detail) == (Code.EXPIRED, 1), since
+        error = refusal(put("f"), applied.result)
+        assert isinstance(error, Expired)
+        assert error.never
     assert run(state, put("f", since=2))[0].result.ok
 
 

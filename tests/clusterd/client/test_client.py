@@ -190,7 +190,7 @@ def test_a_daemon_that_does_not_tell_its_log_gets_ids_as_before():
     assert len(hello.new_operation_id()) == 32
 
 
-@pytest.mark.parametrize("failure", [StagingGone("gone"), Expired("late", "0" * 32)])
+@pytest.mark.parametrize("failure", [StagingGone("gone"), Expired("late", "0" * 32, never=True)])
 def test_an_id_of_our_own_that_is_used_up_is_replaced(node: Served, failure: Exception):
     """The chunks of a large file were dropped, or the log had jumped: not done, and under a new id it is."""
     with Client(node.path) as client:
@@ -200,7 +200,18 @@ def test_an_id_of_our_own_that_is_used_up_is_replaced(node: Served, failure: Exc
         assert first[:32] != second[:32]
 
 
-@pytest.mark.parametrize("failure", [StagingGone("gone"), Expired("late", "0" * 32)])
+def test_an_id_of_our_own_that_may_have_worked_is_not_replaced(node: Served):
+    """Judged too late by the log: nothing says that it was not judged before as well."""
+    with Client(node.path) as client:
+        node.backend.fail = Expired("late", "0" * 32)
+        with pytest.raises(OutcomeUnknown) as caught:
+            client.put("a", b"x")
+        assert caught.value.expired
+        assert not caught.value.spent
+        assert len(node.backend.calls) == 1
+
+
+@pytest.mark.parametrize("failure", [StagingGone("gone"), Expired("late", "0" * 32, never=True)])
 def test_an_id_of_the_caller_is_never_replaced(node: Served, failure: Exception):
     """It may have been sent before, or be written down somewhere: only its owner knows what to do."""
     with Client(node.path) as client:

@@ -132,6 +132,7 @@ def test_every_refusal_of_the_store_has_a_place_in_the_table():
 def test_what_a_client_can_act_upon_is_told_as_a_word():
     """An id that is used up is another case than one that may have worked."""
     assert describe(cfs.Expired("x", IDENT), 1)["reason"] == "expired"
+    assert describe(cfs.Expired("x", IDENT, never=True), 1)["reason"] == "stale"
     assert describe(cfs.StagingGone("x"), 1)["reason"] == "staging_gone"
     assert "reason" not in describe(errors.OutcomeUnknown("x", IDENT), 1)
 
