@@ -1,9 +1,9 @@
 # clusterd: `make demo` shows a cluster, `make test` proves it. Both make .venv first; neither needs another step.
-# Variables: PYTHON=python3.12 (which python makes .venv), KEEP=1 (demo), RUNS, NODES, SEED, TRACE (sim), MINUTES (torture).
+# Variables: PYTHON=python3.12 (which python makes .venv), KEEP=1 (demo), RUNS, NODES, SEED, TRACE (sim), MINUTES (fuzz, torture).
 
 PY := .venv/bin/python
 
-.PHONY: help demo test check sim bench fuzz torture lock clean venv venv-dev
+.PHONY: help demo test check sim bench fuzz torture lock clean venv venv-dev venv-fuzz
 
 help:
 	@echo "make demo      a real three-node cluster on loopback, step by step, with its times (KEEP=1 leaves it running)"
@@ -11,7 +11,7 @@ help:
 	@echo "make check     lint, format, types, layer arrows"
 	@echo "make sim       whole nodes under faults in virtual time (RUNS=200 NODES= SEED= TRACE=)"
 	@echo "make bench     latency, throughput and durable writes of three daemons"
-	@echo "make fuzz      the property tests (decoders against any bytes among them) with 100 times the examples"
+	@echo "make fuzz      every decoder and core fed by coverage (MINUTES=5 TARGETS=), then the property tests, 100 times longer"
 	@echo "make torture   real daemons killed, stopped, cut off, full and changed under load (MINUTES=10 SEED= NODES=3)"
 	@echo "make lock      write the locked requirements anew    make clean   remove what make made"
 
@@ -20,6 +20,9 @@ venv:
 
 venv-dev:
 	@requirements/venv.sh dev
+
+venv-fuzz:
+	@requirements/venv.sh fuzz
 
 demo: venv
 	@$(PY) -m clusterd.cli.demo $(if $(KEEP),--keep)
@@ -37,8 +40,8 @@ sim: venv-dev
 bench: venv
 	@$(PY) -m bench
 
-fuzz: venv-dev
-	@HYPOTHESIS_PROFILE=long $(PY) -m pytest -n 2 -m "not live" --ignore=tests/sim --timeout 7200 tests
+fuzz: venv-fuzz
+	@$(PY) -m tests.fuzz --minutes $(or $(MINUTES),5) $(TARGETS)
 
 torture: venv-dev
 	@requirements/debian.sh

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes or refreshes .venv from the hash-locked requirements: venv.sh [base|dev]   (default base)
+# Makes or refreshes .venv from the hash-locked requirements: venv.sh [base|dev|fuzz]   (default base)
 #
 # Kept as it is when its stamp fits the locks, its python and this directory; else brought up to date, and made anew
 # only when it does not run. Uses $PYTHON, else python3 of PATH, else /usr/bin/python3; needs 3.11 or later.
@@ -75,7 +75,8 @@ bytecode() { # compiled once, here: who runs clusterctl later may not write it, 
 case $want in
 base) locks="requirements/base.lock" ;;
 dev) locks="requirements/base.lock requirements/dev.lock" ;;
-*) fail "usage: requirements/venv.sh [base|dev]" ;;
+fuzz) locks="requirements/base.lock requirements/dev.lock requirements/fuzz.lock" ;;
+*) fail "usage: requirements/venv.sh [base|dev|fuzz]" ;;
 esac
 
 if command -v flock >/dev/null 2>&1; then # two makes at once take turns
