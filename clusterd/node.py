@@ -22,6 +22,7 @@ from cfs.status import Claim, StatusChanged
 from cfs.status import Event as StoreEvent
 from cfs.status import Multicast as StoreMulticast
 from clusterd.changes import Changes, ConfigApplied, KeysChanged, Removed
+from clusterd.handover import Handover, Tell
 from clusterd.reconfigure import Apply, Concluded, Kind, Reconfigure
 from clusterd.reconfigure import Multicast as ConfigMulticast
 from clusterd.removals import Removal, Removals, RemovalsChanged
@@ -33,7 +34,7 @@ from transport.config import NodeConfig
 from transport.core import Entropy, Log, earliest
 from transport.endpoint import Endpoint, Transmit
 from transport.errors import ClusterError, NoQuorum, QueueFull, Refused
-from transport.events import Beat, ConfigurationChange, Delivery, PathChange, Persist, Progress
+from transport.events import Beat, ConfigurationChange, Delivery, PathChange, PeerWord, Persist, Progress
 from transport.exchange import ClusterKeyLearned, RemovedNotice
 from transport.groups import GroupChange, GroupMessage, Groups
 from transport.groups import Multicast as GroupMulticast
@@ -91,6 +92,7 @@ class Node:
         self.reconfigure.text = changes.config.text
         self.reconfigure.exclusion = changes.config.transport.totem.token
         self.removals = removals
+        self.handover = Handover()
         self.rotation = Rotation(changes, endpoint.security, self.reconfigure, removals)
         self.reconfigure.outside = self.rotation.outside
         self.groups = Groups(me, log)
@@ -255,6 +257,7 @@ class Node:
                 self.replica.next_timeout(),
                 self.reconfigure.next_timeout(),
                 self.rotation.next_timeout(),
+                self.handover.next_timeout(),
                 self._goodbye_at,
                 self._outcomes_until,
             )
@@ -273,6 +276,7 @@ class Node:
             self.replica.left(now)
         if self._goodbye_at is not None and now >= self._goodbye_at:
             self._goodbye(now)
+        self.handover.handle_timeout(now, self.changes.config.config_version, self.votequorum.quorate(now))
         for core in (self.endpoint, self.replica, self.reconfigure):
             due = core.next_timeout()
             if due is not None and now >= due:
@@ -303,6 +307,7 @@ class Node:
                 moved = True
             moved |= self._pump_groups()
             moved |= self._pump_config(now)
+            moved |= self._pump_handover(now)
             while (keys := self.rotation.next_event()) is not None:
                 self._events.append(keys)
                 self.endpoint.used()
@@ -321,6 +326,17 @@ class Node:
                 self._send(GROUPS, group.payload)
             else:
                 self._events.append(group)
+        return moved
+
+    def _pump_handover(self, now: float) -> bool:
+        moved = False
+        while (event := self.handover.next_event()) is not None:
+            moved = True
+            if isinstance(event, Tell):
+                self.endpoint.tell(event.peer, event.payload, now)
+            else:
+                self.reconfigure.handed(event.sender, event.version, event.text)
+                self._pump_config(now)
         return moved
 
     def _pump_config(self, now: float) -> bool:
@@ -380,6 +396,7 @@ class Node:
         | Progress
         | Beat
         | PathChange
+        | PeerWord
         | Persist
         | ClusterKeyLearned
         | RemovedNotice,
@@ -398,8 +415,17 @@ class Node:
             self._events.append(KeysChanged(f"cluster key generation {event.generation} received from {name}"))
             self.rotation.watch(now)
             self.reconfigure.poke()
+        elif isinstance(event, PeerWord):
+            ours, quorate = self.changes.config, self.votequorum.quorate(now)
+            self.handover.receive(event.sender, event.payload, now, ours.config_version, ours.text, quorate)
         else:
+            if isinstance(event, PathChange):
+                self._look_outside(now)
             self._events.append(event)
+
+    def _look_outside(self, now: float) -> None:
+        members = self.configuration.members if self.configuration is not None else ()
+        self.handover.outside(self.endpoint.links.reachable() - set(members), now)
 
     def _on_configuration(self, change: ConfigurationChange, now: float) -> None:
         self.replica.configuration(change, now)
@@ -411,6 +437,7 @@ class Node:
             self._route(delivery, now)
         self.groups.configuration(change.transitional_members)
         self.configuration = change
+        self._look_outside(now)
         self._events.append(change)
         self.reconfigure.configuration(change.members)
         self.votequorum.sync_init(change.members, change.ring_id, change.transitional_members, now)

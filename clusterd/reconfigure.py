@@ -1,10 +1,10 @@
 """Changing the configuration of a running cluster: all members or none, in one place of the message order.
 
 The initiator multicasts the whole new text (or the name of a new cluster key); each member judges the same bytes
-and multicasts its verdict; who is not quorate says no. The place of the last `yes` in the total order is the change: every member applies it
-exactly there. One `no`, a membership change or ten seconds end it without effect, and the initiator is told each
-member's reasons. (corosync lets every node read its own file and reports only the initiator's result: facts,
-votequorum.md section 12.2.)
+and multicasts its verdict; who is not quorate says no. The place of the last `yes` in the total order is the change:
+every member applies it exactly there. One `no`, a membership change or ten seconds end it without effect, and the
+initiator is told each member's reasons. (corosync lets every node read its own file and reports only the initiator's
+result: facts, votequorum.md section 12.2.)
 
 A member that was away learns the present configuration at the barrier: the members say their version there, and
 the lowest of those that have the configuration in force sends its text.
@@ -171,6 +171,10 @@ class Reconfigure:
             self._answer(change)
         if self._informed_of is not None:
             self._informed(*self._informed_of)
+
+    def handed(self, sender: NodeId, version: int, text: bytes) -> None:
+        """A configuration came beside the ring, from one that we cannot form a ring with by ours (handover.py)."""
+        self._informed(sender, version, text)
 
     def next_event(self) -> Apply | Concluded | Multicast | None:
         return self._events.popleft() if self._events else None

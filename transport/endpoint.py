@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from transport.config import TransportConfig
 from transport.core import earliest
-from transport.events import Beat, ConfigurationChange, Delivery, PathChange, Persist, Progress
+from transport.events import Beat, ConfigurationChange, Delivery, PathChange, PeerWord, Persist, Progress
 from transport.exchange import ClusterKeyLearned, RemovedNotice, SessionUp
 from transport.ids import LinkId, NodeId
 from transport.link.events import Address, BeatEcho, MtuChange, ReachabilityChange
@@ -26,7 +26,17 @@ from transport.security import Security
 from transport.totem.srp import Srp
 from transport.totem.stats import Send
 
-Event = Delivery | ConfigurationChange | Progress | Beat | PathChange | Persist | ClusterKeyLearned | RemovedNotice
+Event = (
+    Delivery
+    | ConfigurationChange
+    | Progress
+    | Beat
+    | PathChange
+    | PeerWord
+    | Persist
+    | ClusterKeyLearned
+    | RemovedNotice
+)
 
 
 @dataclass(slots=True)
@@ -40,6 +50,7 @@ class Transmit:
 
 
 _PROGRESS = 0x60  # first byte of a session payload that belongs to the ring
+_WORD = 0x61  # of one that belongs to the layer above
 
 
 class Endpoint:
@@ -78,6 +89,8 @@ class Endpoint:
                     self.srp.receive(sender, frame, now)
             elif payload[0] == _PROGRESS:
                 self.srp.receive_progress(sender, payload[1:], now)
+            elif payload[0] == _WORD:
+                self._events.append(PeerWord(sender, payload[1:]))
             else:
                 self.links.receive(sender, link, source, payload, len(data), now)
         self._pump(now)
@@ -105,6 +118,10 @@ class Endpoint:
         """Multicast to the ring, ourselves included. Raises QueueFull, TooLarge."""
         self.srp.submit(payload, safe)
         self._silent = False
+
+    def tell(self, peer: NodeId, payload: bytes, now: float) -> None:
+        """Say something to one node alone, in our session with it; it may be lost. A PeerWord there."""
+        self._send_session(peer, bytes((_WORD,)) + payload, redundant=False, now=now)
 
     def used(self) -> None:
         """A part of this endpoint was given something directly: ask all of them again what there is to send."""

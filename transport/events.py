@@ -42,6 +42,14 @@ class ConfigurationChange:
     incarnations: dict[NodeId, int] = field(default_factory=dict, hash=False)
 
 
+@dataclass(slots=True)
+class PeerWord:
+    """What a listed node said to this one alone, inside their session: no part of any order, and it may be lost."""
+
+    sender: NodeId
+    payload: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Claims of the members of the current ring, as seen on the token or in a progress datagram.

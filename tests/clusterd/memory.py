@@ -60,6 +60,7 @@ class Memory:
         self._count = 0
         self.cut: set[tuple[int, int]] = set()
         self.hosts: dict[int, Host] = {}
+        self._boots: dict[int, int] = {}
         self.owner: dict[tuple[str, int], tuple[int, int]] = {}
         for n in range(1, nodes + 1):
             self.boot(n)
@@ -79,12 +80,13 @@ class Memory:
             Keyring(FIRST_GENERATION, SECRET),
             Remembered(removals=removals or Removals()),
             lambda: 1_700_000_000,
-            entropy_of(f"{n}"),
+            entropy_of(f"{n}" + "+" * self._boots.setdefault(n, 0)),
             self.now,
             SilentLog(),
         )
         for (owner, link), address in loaded.resolve.items():
             self.owner[address] = (owner, link)
+        self._boots[n] += 1
         self.hosts[n] = Host(node)
         node.start(self.now)
         self.settle(n)
