@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from cfs.errors import StagingGone
-from cfs.limits import INLINE_BYTES
+from cfs.limits import INLINE_BYTES, MIB
 from cfs.messages import Kind, Operation, Result
 from cfs.refusals import refusal
 from cfs.status import Outcome
@@ -23,6 +23,7 @@ from transport.errors import BadArgument, NoQuorum, OutcomeUnknown, Refused
 from transport.ids import NodeId
 
 _WINDOW = 8  # chunks of one upload under way at once
+OPENING_BYTES = 16 * MIB  # of the operations that wait for a store that is opening
 
 
 class Ident(NamedTuple):
@@ -56,6 +57,7 @@ class Proposals:
         self._known = known
         self._uploads = uploads
         self._waiting: dict[bytes, list[asyncio.Future[Outcome]]] = {}
+        self._opening = 0
 
     def outcome(self, outcome: Outcome) -> None:
         """The node's answer to an operation of ours."""
@@ -74,12 +76,22 @@ class Proposals:
             try:
                 return self._taken(operation)
             except NoQuorum:
-                if not await self._opens():
+                if not await self._opened_for(len(operation.data)):
                     raise
             return self._taken(operation)
         except OutcomeUnknown as unknown:
             unknown.operation_id = ident.text
             raise
+
+    async def _opened_for(self, size: int) -> bool:
+        """Is it worth to propose again? What waits to know is held in memory, so only so much may."""
+        if self._opening + size > OPENING_BYTES:
+            return False
+        self._opening += size
+        try:
+            return await self._opens()
+        finally:
+            self._opening -= size
 
     def _taken(self, operation: Operation) -> asyncio.Future[Outcome]:
         """The same request again is the same operation: the node knows it, and one outcome answers all."""

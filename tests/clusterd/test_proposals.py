@@ -13,7 +13,7 @@ from cfs.messages import Kind, Operation
 from cfs.proposals import Proposals as UnderWay
 from cfs.state import State
 from cfs.status import Outcome, StoreSettings
-from clusterd.proposals import Ident, Proposals, operation_id
+from clusterd.proposals import OPENING_BYTES, Ident, Proposals, operation_id
 from clusterd.uploads import Share, Uploads
 from tests.cfs.building import op, run
 from transport.errors import BadArgument, NoQuorum, OutcomeUnknown, QueueFull, Refused
@@ -32,6 +32,7 @@ class Store:
         self.seen: list[Operation] = []
         self.refuse: Callable[[Operation], Refused | None] = lambda operation: None
         self.answers: Callable[[Operation], bool] = lambda operation: True
+        self.opening: asyncio.Future[bool] | None = None
         self._under_way = UnderWay(StoreSettings())
         self._queue: list[Operation] = []
         self.requests = Proposals(
@@ -44,7 +45,7 @@ class Store:
         )
 
     async def _opens(self) -> bool:
-        return False
+        return await self.opening if self.opening is not None else False
 
     def propose(self, operation: Operation) -> None:
         refusal = self.refuse(operation)
@@ -228,3 +229,20 @@ async def test_uploads_waiting_for_their_turn_are_refused_when_the_node_leaves()
     await store.apply()
     assert [upload.exception() is None for upload in uploads] == [True, True, False]
     assert isinstance(uploads[2].exception(), NoQuorum)
+
+
+async def test_writes_wait_for_a_store_that_opens():
+    """The members changed a moment ago: milliseconds in which nobody is refused; in order, and bounded."""
+    store = Store()
+    store.opening = asyncio.get_running_loop().create_future()
+    store.refuse = lambda operation: NoQuorum("opening")
+    size = OPENING_BYTES // INLINE_BYTES
+    writes = [store.put(bytes(INLINE_BYTES), operation_id(f"{n:032x}-1"), f"f{n}") for n in range(size + 1)]
+    await store.apply()
+    assert [write.done() for write in writes] == [False] * size + [True]
+    assert isinstance(writes[-1].exception(), NoQuorum)
+    store.refuse = lambda operation: None
+    store.opening.set_result(True)
+    await store.apply()
+    assert all(write.result().result is not None for write in writes[:-1])
+    assert [operation.path for operation in store.seen] == [f"f{n}" for n in range(size)]
