@@ -23,7 +23,7 @@ from transport.errors import BadArgument, NoQuorum, OutcomeUnknown, Refused
 from transport.ids import NodeId
 
 _WINDOW = 8  # chunks of one upload under way at once
-OPENING_BYTES = 16 * MIB  # of the operations that wait for a store that is opening
+OPENING_BYTES = 8 * MIB  # of the operations that wait for a store that is opening
 
 
 class Ident(NamedTuple):
