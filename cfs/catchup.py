@@ -21,7 +21,8 @@ from transport.core import Log as Logger
 from transport.errors import WireError
 from transport.ids import NO_RING, NodeId
 
-MAX_ASKS = 16  # transfers asked for in one configuration before this node gives up on it
+MAX_ASKS = 16  # transfers asked for in one configuration one right after the other; from then on
+ASK_AGAIN = 30.0  # seconds between two: whatever is wrong (a disk with too little room for a store) may be put right
 
 
 class CatchUp:
@@ -29,6 +30,7 @@ class CatchUp:
 
     complete: it is so but for what was kept, which is to be appended.
     kept: while not whole, records logged since START; None before.  asks: how often this node asked on this ring.
+    due: when it may ask again, while it must wait.
     """
 
     def __init__(
@@ -38,6 +40,8 @@ class CatchUp:
         self.whole = False
         self.complete = False
         self.asks = 0
+        self.due: float | None = None
+        self._ask_at = 0.0
         self.kept: Kept | None = None
         self._primary = primary
         self._store = store
@@ -70,8 +74,12 @@ class CatchUp:
         choice = primary.choice
         if choice is None or choice.leader is None or self.whole or self._asked or store.journal.bad(now):
             return
-        if store.adopting or self.excluded or self.asks >= MAX_ASKS:
+        if store.adopting or self.excluded:
             return
+        if self.asks >= MAX_ASKS and now < self._ask_at:
+            self.due = self._ask_at
+            return
+        self.due, self._ask_at = None, now + ASK_AGAIN
         self._asked = True
         self.asks += 1
         if choice.genesis and not primary.opened:  # once it is open the others hold records: those are asked for

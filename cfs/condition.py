@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cfs.catchup import MAX_ASKS, CatchUp
+from cfs.catchup import CatchUp
 from cfs.epochs import names
 from cfs.errors import DiskFailed
 from cfs.primary import Primary
@@ -77,7 +77,9 @@ class Condition:
         if not catchup.whole and self._disk_trouble():
             return self._disk_trouble()
         if not catchup.whole:
-            return "this node is catching up" if catchup.asks < MAX_ASKS else "this node cannot catch up: see its log"
+            if catchup.due is not None:
+                return "this node could not catch up: see its log; it tries again twice a minute"
+            return "this node is catching up"
         waiting = (choice.good | choice.lost) & set(primary.members) - primary.ready
         return f"waiting until nodes {names(waiting)} have the same state on disk"
 

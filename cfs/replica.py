@@ -242,7 +242,8 @@ class Replica:
         stall = self._store.journal.stall_time() if self._readiness.announced else None
         report = self._report_time() if not self._reported and not self._closed else None
         turn = self._turned + PAUSE if self._busy else None
-        return earliest(self._proposals.next_deadline(), self._barriers.next_deadline(), stall, report, turn)
+        ask = self._catchup.due if not self._closed else None
+        return earliest(self._proposals.next_deadline(), self._barriers.next_deadline(), stall, report, turn, ask)
 
     @property
     def _busy(self) -> bool:

@@ -619,6 +619,22 @@ def test_a_first_store_that_could_not_be_written_is_asked_for_later():
     assert cluster.replica(3).state.find("f0") is not None
 
 
+def test_who_could_not_catch_up_tries_again_by_itself(monkeypatch: pytest.MonkeyPatch):
+    """ "Recovers by itself": also when the room came after the last of many tries in a row."""
+    monkeypatch.setattr("cfs.catchup.MAX_ASKS", 1)
+    cluster = settled()
+    write(cluster, 1, 5)
+    cluster.crash(3)
+    cluster.nodes[3].disk.lose()
+    cluster.start(3)
+    cluster.nodes[3].disk.full = True
+    cluster.run(5.0)
+    cluster.nodes[3].disk.full = False
+    cluster.run(5.0)
+    assert "could not catch up" in cluster.put(3, "early").refused
+    cluster.finish(60.0)
+
+
 def test_what_a_failed_disk_has_not_taken_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch):
     """A disk that stays full for hours must not fill the memory: the node falls behind, and catches up later."""
     monkeypatch.setattr("cfs.readiness.MAX_UNWRITTEN_BYTES", 50_000)
