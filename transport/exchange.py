@@ -36,7 +36,8 @@ class Dropped:
     replayed:      ring datagrams below the window, session datagrams and handshakes seen before.
     malformed:     no datagram of ours, or an authentic one whose content is none.
     unknown_sender: no such node, session or sender key here.
-    duplicates:    ring datagrams seen before: the copies from other links, by design, and anyone else's copies.
+    duplicates:    ring datagrams seen before: the copies from other links, by design, and anyone else's copies; answers
+                   to a call that were overtaken by those on another link.
     overloaded:    handshakes not worked on for now: a cookie was asked for, or the address had its share.
     refused:       authentic, but from a removed node or under an old cluster key, which may not say it.
     """

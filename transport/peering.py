@@ -134,7 +134,7 @@ class Peering:
         response = Response.decode(data)
         initiation = self.initiations.get(response.receiver_index)
         if initiation is None or initiation.pair.peer != response.sender or now >= initiation.expires:
-            self._dropped.unknown_sender += 1
+            self._unasked(response)
             return None
         key = self._keyring.find(initiation.generation)
         if key is None or not response.meant_for(key, self.identity):
@@ -162,6 +162,15 @@ class Peering:
         )
         self.sessions[session.index] = session
         return session
+
+    def _unasked(self, response: Response) -> None:
+        """A response nobody waits for. We call on all links, so all answers but the first come too late: once each."""
+        pair = self.pairs.get(response.sender)
+        if pair is not None and response.receiver_index in pair.overtaken:
+            pair.overtaken -= {response.receiver_index}
+            self._dropped.duplicates += 1
+        else:
+            self._dropped.unknown_sender += 1
 
     def receive_cookie(self, data: bytes, now: float) -> None:
         """The peer is under load and told us what to show it. WireError if malformed."""
@@ -247,6 +256,8 @@ class Peering:
         pair = session.pair
         for ended in pair.establish(session, self.me, now):
             self.sessions.pop(ended.index, None)
+        if pair.initiations:
+            pair.overtaken = frozenset(pair.initiations)
         for initiation in list(pair.initiations.values()):
             self.forget(initiation)
         if pair.removed is not None:

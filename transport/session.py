@@ -185,6 +185,7 @@ class Pair:
         "incarnation",
         "initiations",
         "last_notice",
+        "overtaken",
         "parts",
         "peer",
         "pending",
@@ -209,6 +210,7 @@ class Pair:
         self.previous: Session | None = None
         self.pending: dict[int, Session] = {}
         self.initiations: dict[int, Initiation] = {}
+        self.overtaken: frozenset[int] = frozenset()  # indexes of initiations that another link's answer overtook
         self.incarnation: int | None = None  # of the peer's process we last proved
         self.announced: int | None = None  # the incarnation the layer above was last told of
         self.stamp = 0  # the highest stamp met in an authentic init of that incarnation

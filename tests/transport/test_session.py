@@ -361,3 +361,12 @@ def test_unlisted_node_is_unknown() -> None:
     assert data is not None
     world.deliver(Packet(3, 1, 0, address(3, 0), data))
     assert world.nodes[1].dropped.unknown_sender == 1
+
+
+def test_calling_on_every_link_at_each_renewal_drops_nobody() -> None:
+    """A call goes out on each link; the first answer decides, the later ones are copies and no strangers."""
+    world = World(count=3, links=3)
+    world.run(400.0)
+    for security in world.nodes.values():
+        assert security.dropped.unknown_sender == 0
+        assert security.dropped.duplicates > 0

@@ -47,7 +47,7 @@ class Srp:
         name: Callable[[NodeId], str] = "n{}".format,
     ) -> None:
         """nodes: configured nodes, ourselves among them, with their votes. ring_seq_reserved: the value of the
-        file `ringseq`, 0 if there is none. incarnation: random 32 bits of this process. name: of a node, for the log."""
+        file `ringseq`, 0 if there is none. incarnation: random 32 bits of this process. name: for log lines."""
         backlog = Backlog(config.queue_bytes, config.max_message)
         self._ctx = Context(me, incarnation, config, dict(nodes), entropy, log, backlog, name=name)
         self._membership = Membership(self._ctx, ring_seq_reserved, now)
