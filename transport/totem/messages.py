@@ -35,6 +35,8 @@ _TOKEN = struct.Struct("!BB14sQQQQIIBBBBH")
 TOKEN_HEAD = _TOKEN.size
 _RTR = struct.Struct("!IH")
 RTR_MAX = 100
+REST_UNIT = 0.0001  # seconds
+REST_TURN = 256
 NO_CLAIM = 0xFFFFFFFF
 _U32_MAX = 0xFFFFFFFF
 _SEQ_MAX = 1 << 62
@@ -96,6 +98,7 @@ class Token:
     arus: list[int]
     claims: list[int | None]
     rtr: list[tuple[int, int]] = field(default_factory=list)
+    rested: int = 0  # how long it has rested at all members since the ring began, in REST_UNIT, modulo REST_TURN
 
     def encode(self) -> bytes:
         seq, head = self.seq, self.head
@@ -109,7 +112,7 @@ class Token:
             fields += (seq - first, length)
         return _TOKEN.pack(
             TOKEN,
-            0,
+            self.rested,
             RING_ID.pack(*self.ring_id),
             self.token_seq,
             seq,
@@ -129,9 +132,9 @@ class Token:
         """Raises WireError."""
         if len(data) < TOKEN_HEAD:
             raise WireError(f"token: {len(data)} bytes, at least {TOKEN_HEAD} expected")
-        _, _, wire_ring, token_seq, seq, head, install, fcc, backlog, pending, ready, accelerated, count, requests = (
-            _TOKEN.unpack_from(data)
-        )
+        fields = _TOKEN.unpack_from(data)
+        _, rested, wire_ring, token_seq, seq, head, install, fcc, backlog, pending, ready, accelerated = fields[:12]
+        count, requests = fields[12:]
         if not 0 < count <= MAX_RING_MEMBERS or requests > RTR_MAX:
             raise WireError(f"token: {count} members, {requests} requests")
         if len(data) != TOKEN_HEAD + 8 * count + _RTR.size * requests:
@@ -162,6 +165,7 @@ class Token:
             arus,
             claims,
             rtr,
+            rested,
         )
 
 

@@ -132,10 +132,9 @@ class Operational:
         assert token is not None
         alone = token.seq == ring.forwarded_seq
         sent_at = ring.forwarded_at
-        if sent_at is not None:
-            took = now - sent_at
-            if took < 0.005:
-                self._rotation += (took - self._rotation) / 8
+        took = ring.round_trip(now)
+        if took is not None:  # one that was held up by chance moves the estimate little, a slow network by and by
+            self._rotation += (min(took, 2 * self._rotation + 0.001) - self._rotation) / 8
         ring.begin(now)
         if sent_at is not None and now - self._beat_at >= BEAT_SPACING:
             self._beat(sent_at, now)

@@ -17,7 +17,16 @@ from typing import Protocol
 from transport.config import TotemConfig
 from transport.ids import NodeId, RingId
 from transport.totem import flow
-from transport.totem.messages import MCAST_HEAD, RTR_MAX, Token, mcast_sender, pack_mcast, pack_ring
+from transport.totem.messages import (
+    MCAST_HEAD,
+    REST_TURN,
+    REST_UNIT,
+    RTR_MAX,
+    Token,
+    mcast_sender,
+    pack_mcast,
+    pack_ring,
+)
 from transport.totem.stats import Send, Stats
 from transport.totem.window import LIMIT_LEAST, LIMIT_WINDOWS, SPAN, Window
 
@@ -44,11 +53,13 @@ class Ring:
         "_asked_aru",
         "_asked_at",
         "_asked_upto",
+        "_begun",
         "_last_backlog",
         "_last_bytes",
         "_others_bytes",
         "_out",
         "_previous_seq",
+        "_rested",
         "_stats",
         "_top_sender",
         "_top_seq",
@@ -124,6 +135,8 @@ class Ring:
         self.resend_frame = b""
         self.forwarded_at: float | None = None
         self.forwarded_seq = 0
+        self._begun = now  # when the visit of the token we hold, or held last, began
+        self._rested = 0  # of the token as we forwarded it
         self._out = out
         self._stats = stats
         self._top_seq = 0  # highest seq of a multicast we had in hand (it may be released since), and whose it was
@@ -208,6 +221,7 @@ class Ring:
         assert token is not None
         self.arrived = None
         self.held = token
+        self._begun = now
         self.token_seq = token.token_seq
         self._stats.tokens += 1
         self.seq = token.seq
@@ -219,6 +233,16 @@ class Ring:
         if self.window.aru < token.seq:
             self._ask(token, now)
         self._previous_seq = token.seq
+
+    def round_trip(self, now: float) -> float | None:
+        """Seconds the token that arrived was on its way since we forwarded it, its rests at others taken off.
+
+        None: we never did, or it may have rested longer than it can say.
+        """
+        token, sent_at = self.arrived, self.forwarded_at
+        if token is None or sent_at is None or now - sent_at >= REST_UNIT * (REST_TURN - len(self.members)):
+            return None
+        return max(0.0, now - sent_at - REST_UNIT * ((token.rested - self._rested) % REST_TURN))
 
     def _learn(self, token: Token) -> None:
         arus, me = self.arus, self.index
@@ -360,6 +384,7 @@ class Ring:
         token = self.held
         assert token is not None
         self.held = None
+        token.rested = self._rested = (token.rested + round((now - self._begun) / REST_UNIT)) % REST_TURN
         self.note_own()
         token.arus = self.arus[:]
         token.claims = self.claims[:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections import deque
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +15,11 @@ from tests.transport.totem.net import Net, Node
 from transport.config import TotemConfig
 from transport.errors import QueueFull, Refused, TooLarge
 from transport.events import Beat, Delivery, Progress
+from transport.ids import RingId
 from transport.totem.messages import MCAST, TOKEN, Token, pack_mcast, pack_ring
+from transport.totem.operational import Operational
+from transport.totem.ring import Ring
+from transport.totem.stats import Stats
 
 HOP = 0.0002
 
@@ -384,3 +389,64 @@ def test_a_token_brought_to_the_wrong_member_does_nothing() -> None:
     net.run(1.0)
     assert net.formed(net.ids) and net.quiet() and net.nodes[1].srp.stats.rings == rings
     assert check(net.traces) >= 500
+
+
+def test_rests_elsewhere_do_not_count_as_rotation() -> None:
+    """The token says how long it rested: who waits for it knows how long it is on its way, and asks in time."""
+    net = ring_of(3)
+    for _ in range(100):  # each of these ends in rests of a few milliseconds at node 2
+        net.send(2)
+        net.run(0.007)
+    for node in (1, 3):
+        phase = net.nodes[node].srp._membership.phase
+        assert isinstance(phase, Operational)
+        assert 3 * HOP <= phase._rotation < 4 * HOP
+
+
+def test_a_slow_network_is_learned_and_a_hiccup_is_not() -> None:
+    """Rotations of 15 ms are waited for; one late token among fast ones changes little."""
+    slow = Net(3, 1, delay=(0.005, 0.005))
+    slow.start()
+    slow.until(lambda: slow.formed(slow.ids), 5.0)
+    for _ in range(100):
+        slow.send(2)
+        slow.run(0.03)
+    phase = slow.nodes[1].srp._membership.phase
+    assert isinstance(phase, Operational)
+    assert phase._rotation == pytest.approx(0.015, rel=0.1)
+    net = ring_of(3)
+    take_token(net, 2)
+    phase = net.nodes[1].srp._membership.phase
+    assert isinstance(phase, Operational)
+    before = phase._rotation
+    net.delay = (0.005, 0.005)
+    net.send(2)
+    net.run(0.012)
+    assert phase._rotation < before + 0.001
+
+
+@pytest.mark.parametrize("held", [0.0, 0.00004, 0.0021, 0.0101, 0.022])
+def test_the_rest_of_a_token_is_told_to_a_tenth_of_a_millisecond(held: float) -> None:
+    """docs/protocol-totem.md, TOKEN: rested."""
+    rings = [Ring(me, RingId(4, 1), (1, 2), TotemConfig(), 1400, deque(), Stats(), 0.0) for me in (1, 2)]
+    first, second = rings
+    token = first.first_token()
+    first.arrived = token
+    first.begin(1.0)
+    first.forward(0, 1.0)
+    second.arrived = Token.decode(first.resend_frame)
+    second.begin(1.001)
+    second.forward(0, 1.001 + held)
+    first.arrived = Token.decode(second.resend_frame)
+    took = first.round_trip(1.002 + held)
+    assert took == pytest.approx(0.002, abs=0.000051)
+
+
+def test_a_rest_longer_than_can_be_told_says_nothing() -> None:
+    """The count has gone round."""
+    ring = Ring(1, RingId(4, 1), (1, 2), TotemConfig(), 1400, deque(), Stats(), 0.0)
+    ring.arrived = ring.first_token()
+    ring.begin(1.0)
+    ring.forward(0, 1.0)
+    ring.arrived = Token.decode(ring.resend_frame)
+    assert ring.round_trip(1.03) is None
