@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 from transport.io.outqueue import DATA_BYTES, URGENT_MAX, OutQueue, trains
-from transport.io.sockopts import SocketTrouble, has_gso, use_gro
+from transport.io.sockopts import SocketTrouble, has_gso, open_socket, use_gro
 from transport.io.udp import Datagram, UdpSockets
 from transport.link.events import Address
 
@@ -248,6 +248,16 @@ def test_facts_say_what_was_got(world: World) -> None:
     a = world.end("127.99.0.1")
     (facts,) = a.sockets.facts()
     assert facts.address == a.addresses[0] and facts.receive_buffer >= 4096 and facts.send_buffer >= 4096
+
+
+@pytest.mark.parametrize(
+    ("ip", "level", "option"),
+    [("127.99.0.1", socket.IPPROTO_IP, socket.IP_TOS), ("::1", socket.IPPROTO_IPV6, socket.IPV6_TCLASS)],
+)
+def test_datagrams_are_marked_as_network_control(ip: str, level: int, option: int) -> None:
+    """DSCP CS6 for IPv4 and IPv6 alike (knet.md section 16 point 9)."""
+    with open_socket((ip, 0)) as sock:
+        assert sock.getsockopt(level, option) == 48 << 2
 
 
 class FakeSocket:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import pairwise
 
 import pytest
 
@@ -345,6 +346,32 @@ def test_order_at_the_end_of_a_ring() -> None:
     shape = [e.payload if isinstance(e, Delivery) else e.regular for e in events]
     assert shape[-5:] == [first, False, safe, after, True]
     assert [e.transitional for e in events if isinstance(e, Delivery)][-2:] == [True, True]
+
+
+def test_a_sender_that_dies_behind_its_token_leaves_a_hole() -> None:
+    """The numbers of multicasts that were to follow the token exist nowhere: what others sent behind them is delivered
+    after the transitional event, the same everywhere (facts, totem.md section 13; checklist 2)."""
+    net = ring_of(3)
+    behind: list[bytes] = []
+
+    def die(source: int, to: int, kind: str, frame: bytes) -> bool:
+        if source == 1 and kind == "token" and net.nodes[1].srp.stats.accelerated and not behind:
+            net.at(net.now, lambda: net.crash(1))
+            behind.append(frame)
+        return source == 1 and kind == "mcast" and bool(behind)
+
+    net.drop = die
+    for _ in range(400):
+        for node in net.ids:
+            net.send(node, 1200)
+    net.until(lambda: net.formed([2, 3]), 2.0)
+    net.until(net.quiet, 2.0)
+    assert behind
+    check(net.traces)
+    late = [e for e in net.nodes[2].trace.events if isinstance(e, Delivery) and e.transitional]
+    assert late and {e.sender for e in late} <= {2, 3}
+    before = [e.seq for e in net.nodes[2].trace.events if isinstance(e, Delivery) and e.ring_id == late[0].ring_id]
+    assert any(b - a > 1 for a, b in pairwise(before))
 
 
 def test_timeouts_given_are_obeyed() -> None:
