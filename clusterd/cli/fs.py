@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from clusterd.cli.context import Context
-from clusterd.cli.output import printable
+from clusterd.cli.output import complain, printable
 from clusterd.client import Failed
 
 if TYPE_CHECKING:
@@ -136,6 +136,8 @@ def _content(file: str | None) -> bytes:
         if file in (None, "-"):
             if sys.stdin is None:  # closed by the caller (`<&-`); an empty file is another wish
                 raise Failed("standard input is closed", "nothing was changed; < /dev/null writes an empty file")
+            if sys.stdin.isatty():  # else it would look as if it hung
+                complain("what is typed here is written; end with Ctrl-D")
             return sys.stdin.buffer.read()
         with open(str(file), "rb") as source:
             return source.read()
