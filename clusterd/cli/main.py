@@ -49,9 +49,10 @@ def main(argv: list[str] | None = None) -> int:
         return candidates(arguments[1:])
     try:
         return _run(arguments)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        notes = "".join(f" ({note})" for note in getattr(stop, "__notes__", ()))  # a write was under way
         with contextlib.suppress(OSError):
-            sys.stderr.write("clusterctl: interrupted\n")
+            sys.stderr.write(f"clusterctl: interrupted{notes}\n")
         return INTERRUPTED
     except OutputLost as lost:
         complain(str(lost))

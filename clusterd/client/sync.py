@@ -325,6 +325,10 @@ class Client:
         except session.NotOurs as error:
             self.close()
             text = error.message
+        except KeyboardInterrupt as stop:
+            ask = f"ask `clusterctl fs outcome {unknown['operation_id']}`" if unknown["operation_id"] else "look"
+            stop.add_note(f"it may have happened: {ask} before retrying")
+            raise
         raise OutcomeUnknown(text, "it may have happened: look before retrying", None, **unknown)
 
     def _exchange(self, operation: str, arguments: Mapping[str, Any], deadline: float) -> Any:

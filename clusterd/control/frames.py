@@ -5,7 +5,8 @@ A message larger than a frame travels as several `{"part": bytes, "more": bool}`
 the parts joined are the msgpack of the message. The client speaks first; the messages are
 
     hello        {"hello": 1, "client": str}, answered by {"hello": 1, "version", "node": {"id", "name"}, "cluster",
-                 "may": ["read", "write", "lab"], "max_file_bytes"}; with "error" if this is the end of it
+                 "may": ["read", "write", "lab"], "max_file_bytes", "log_index"}; with "error" if this is the
+                 end of it
     request      {"id": int, "op": str, "args": {...}}        cancel   {"cancel": id}
     response     {"id": int, "ok": {...}}  or  {"id": int, "error": {"code", "message", "hint", "node", ...}}
     subscription {"sub": id, "event": {...}}  and at its end  {"sub": id, "end": null or an error}

@@ -405,3 +405,21 @@ def test_who_has_a_lab_is_told_of_node(ctl: Ctl, tmp_path: Path, monkeypatch: py
     (tmp_path / "default").mkdir()
     layout.write_json(f"{tmp_path}/default/lab.json", {"base": 77, "nodes": 2, "links": 2, "votes": [1, 1], "set": []})
     assert "For the lab add --node 1" in ctl("status").err
+
+
+@pytest.mark.live
+def test_a_write_that_is_interrupted_says_how_to_ask_for_it(node: Served):
+    """S3: every write ends with an id to ask about, this one too."""
+    node.backend.hang = True
+    write = subprocess.Popen(
+        [sys.executable, "-m", "clusterd.cli", "--socket", node.path, "fs", "put", "a", "/dev/null"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not node.backend.calls:
+        assert write.poll() is None
+        time.sleep(0.01)
+    write.send_signal(signal.SIGINT)
+    _, said = write.communicate(timeout=20)
+    assert write.returncode == 130
+    assert f"fs outcome {node.backend.calls[0]}" in said
