@@ -33,6 +33,8 @@ def run(seed: int, nodes: int | None = None, seconds: float = 12.0, log: bool = 
         duplicate=rng.choice([0.0, 0.05]),
         late=rng.choice([0.0, 0.0, 0.01, 0.05]),
         votes={node: rng.choice([1, 1, 1, 2, 0]) for node in range(1, n + 1)},
+        copies=(0.0, 0.0, 0.05, 0.5)[seed % 4],
+        held=(0.0005, 0.05, 1.0)[seed % 3],
     )
     faults: Counter[str] = Counter()
     end = net.now + seconds
@@ -116,6 +118,7 @@ def run(seed: int, nodes: int | None = None, seconds: float = 12.0, log: bool = 
     for node in net.ids:
         if not net.nodes.get(node) or not net.nodes[node].alive:
             net.boot(node)
+    net.until(lambda: all(node.paused_until is None for node in net.alive()), 5.0)
     faults["slowest"] = int(1000 * net.until(lambda: net.formed(net.ids), 10.0))
     net.until(net.quiet, 8.0)
     gathers = sum(node.srp.stats.gathers for node in net.nodes.values())

@@ -66,7 +66,11 @@ class Node:
 
 
 class Net:
-    """Nodes 1..n. delay: (least, most) seconds per datagram, `late` of them up to 0.5 s more; order is not kept."""
+    """Nodes 1..n. delay: (least, most) seconds per datagram, `late` of them up to 0.5 s more; order is not kept.
+
+    copies: the share of ring datagrams that somebody without keys brings to others than it was sent to, up to `held`
+    seconds later. (Twice to the same one it comes to nothing: the replay window.)
+    """
 
     def __init__(
         self,
@@ -80,12 +84,16 @@ class Net:
         votes: dict[NodeId, int] | None = None,
         fsync: float = 0.004,
         pings: bool = True,
+        copies: float = 0.0,
+        held: float = 0.0,
     ) -> None:
         self.rng = random.Random(seed)
         self.config = config or TotemConfig()
         self.ids = list(range(1, n + 1))
         self.votes = votes or dict.fromkeys(self.ids, 1)
         self.delay, self.loss, self.duplicate, self.late, self.fsync = delay, loss, duplicate, late, fsync
+        self.copies, self.held = copies, held
+        self._attacker = random.Random(seed + 1)  # of its own: the rest of a run stays as it is without
         self.pings = pings  # False: rows come from an oracle, PING_TIMEOUT late; for many nodes
         self.now = 100.0
         self.log: list[tuple[float, NodeId, str]] = []
@@ -221,6 +229,8 @@ class Net:
 
     def transmit(self, source: NodeId, to: NodeId, kind: str, what: Callable[[], None], frame: bytes = b"") -> None:
         self.sent[kind] += 1
+        if frame and kind != "progress" and self._attacker.random() < self.copies:
+            self._copy(source, to, frame)
         if (source, to) in self.cuts or self.rng.random() < self.loss:
             return
         if self.drop is not None and self.drop(source, to, kind, frame):
@@ -231,6 +241,19 @@ class Net:
             high += 0.5
         for _ in range(copies):
             self.at(self.now + low + (high - low) * self.rng.random(), what)
+
+    def _copy(self, source: NodeId, to: NodeId, frame: bytes) -> None:
+        incarnation = self.nodes[source].incarnation
+
+        def bring(other: NodeId) -> None:
+            if self.nodes[source].incarnation == incarnation:  # the keys of a process end with it
+                self._deliver(other, "frame", source, frame)
+
+        for other in self.ids:
+            if other not in (source, to) and self._attacker.random() < 0.5:
+                self.at(
+                    self.now + self.delay[0] + self.held * self._attacker.random(), lambda other=other: bring(other)
+                )
 
     def _deliver(self, to: NodeId, *arguments: Any) -> None:
         node = self.nodes.get(to)
