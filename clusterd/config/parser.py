@@ -77,6 +77,7 @@ def parse(text: bytes, problems: list[Problem]) -> Section:
     """The tree of `text`; what is wrong is appended to `problems`. Raises nothing, whatever the bytes."""
     root = Section("")
     stack = [root]
+    lengths = [0]  # of the dotted path of each section on the stack
     number = 0
     if len(text) > MAX_FILE:
         problems.append(Problem(1, f"File of {len(text)} bytes, at most {MAX_FILE} allowed"))
@@ -91,7 +92,7 @@ def parse(text: bytes, problems: list[Problem]) -> Section:
         line = raw.removesuffix(b"\r").strip(_BLANK)
         if not line or line.startswith(b"#"):
             continue
-        sentence = _line(line, number, stack)
+        sentence = _line(line, number, stack, lengths)
         if sentence:
             problems.append(Problem(number, sentence))
     if len(stack) > 1:
@@ -99,19 +100,22 @@ def parse(text: bytes, problems: list[Problem]) -> Section:
     return root
 
 
-def _line(line: bytes, number: int, stack: list[Section]) -> str | None:
+def _line(line: bytes, number: int, stack: list[Section], lengths: list[int]) -> str | None:
     """Take one line in; what is wrong with it, if anything."""
     if b"{" in line:
         before, _, after = line.partition(b"{")
         name = _text(before.rstrip(_BLANK + b":{"))
         section = Section(name or "?", number)
-        stack[-1].sections.append(section)
+        length = len(section.name) + (lengths[-1] + 1 if len(stack) > 1 else 0)
+        if length <= MAX_PATH:  # so the tree is never deep
+            stack[-1].sections.append(section)
         stack.append(section)  # also a wrong one: its closing brace will come
+        lengths.append(length)
         if not name:
             return "Missing section name before opening bracket '{'"
         if after.strip(_BLANK):
             return "Extra characters after opening bracket '{'"
-        if _path_length(stack) > MAX_PATH:
+        if lengths[-1] > MAX_PATH:
             return "Start of section makes total cmap path too long"
         return None
     if b":" in line:
@@ -119,7 +123,7 @@ def _line(line: bytes, number: int, stack: list[Section]) -> str | None:
         name, value = _text(before.strip(_BLANK)), _text(after.strip(_BLANK))
         if not name:
             return "Key name can't be empty"
-        if _path_length(stack) + 1 + len(name) > MAX_PATH:
+        if lengths[-1] + 1 + len(name) > MAX_PATH:
             return "New key makes total cmap path too long"
         stack[-1].keys.append(Key(name, value, number))
         return None
@@ -129,12 +133,9 @@ def _line(line: bytes, number: int, stack: list[Section]) -> str | None:
         if len(stack) == 1:
             return "Unexpected closing brace"
         stack.pop().end = number
+        lengths.pop()
         return None
     return "Line is not opening or closing section or key value"
-
-
-def _path_length(stack: list[Section]) -> int:
-    return len(".".join(s.name for s in stack[1:]))
 
 
 def _text(raw: bytes) -> str:

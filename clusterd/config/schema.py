@@ -38,6 +38,7 @@ _Model = TypeVar("_Model", bound=SectionModel)
 _SECTIONS = {"totem", "nodelist", "quorum", "logging", "store", "uidgid", "system", "resources", "nozzle", "pload"}
 
 
+_GUESSES = 100
 _NO_EFFECT_TOTEM = {"ip_dscp", "ip_version", "block_unlisted_ips", "cancel_token_hold_on_retransmit"}
 
 
@@ -258,9 +259,19 @@ class _Loader:
                 family = "IPv6" if ":" in address else "IPv4" if address.replace(".", "").isdigit() else ""
                 if family:
                     seen.setdefault(family, address)
+            self._check_addresses(nodelist, link, [(s, n) for s, n in nodes if link in n.addresses()])
             if len(seen) > 1:
                 one, two = seen.values()
                 self._problem(nodelist, f"Nodes for link {link} have different IP families (compared {one} with {two})")
+
+    def _check_addresses(self, nodelist: Section, link: int, nodes: list[tuple[Section, NodeSection]]) -> None:
+        """All nodes use the same port on a link, so an address belongs to one of them."""
+        owners: dict[str, NodeSection] = {}
+        for section, node in nodes:
+            owner = owners.setdefault(node.addresses()[link], node)
+            if owner is not node:
+                sentence = f"Nodes {owner.name} and {node.name} have the same address {node.addresses()[link]}"
+                self._problem(section, sentence, f"ring{link}_addr")
 
     def _without_effect(self, section: Section, model: SectionModel, names: Iterable[str]) -> None:
         for name in sorted(model.model_fields_set & set(names)):
@@ -324,7 +335,8 @@ class _Loader:
         self.warnings.append(Problem(_line_of(section, key), sentence))
 
     def _unknown(self, what: str, name: str, line: int, known: Iterable[str]) -> None:
-        near = difflib.get_close_matches(name, list(known), 1)
+        # Not for a file full of them: a guess costs half a millisecond, and the loop waits for it.
+        near = difflib.get_close_matches(name, list(known), 1) if len(self.warnings) < _GUESSES else []
         hint = f"; is {near[0]} meant?" if near else ""
         self.warnings.append(Problem(line, f"The {what} {name} is not known and has no effect{hint}"))
 

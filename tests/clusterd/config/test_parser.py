@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusterd.config.parser import Key, Problem, Section, parse, write
+from clusterd.config.parser import MAX_PATH, Key, Problem, Section, parse, write
 
 
 def problems_of(text: str) -> list[Problem]:
@@ -91,3 +91,18 @@ def test_written_tree_reads_back_equal(sections: list[Section]):
     root = Section("", sections=sections)
     problems: list[Problem] = []
     assert plain(parse(write(root).encode(), problems)) == plain(root) and not problems
+
+
+def test_a_tree_is_never_deep():
+    """Bounded work and memory for any bytes: what lies below a path that is too long is left out, and told."""
+    problems: list[Problem] = []
+    root = parse(b"a {\n" * 50_000 + b"x: y\n", problems)
+    depth, section = 0, root
+    while section.sections:
+        depth, section = depth + 1, section.sections[0]
+    assert depth == (MAX_PATH + 1) // 2
+    assert problems[0].sentence == "Start of section makes total cmap path too long"
+    assert [problem.sentence for problem in problems[-2:]] == [
+        "New key makes total cmap path too long",
+        "Missing closing brace",
+    ]

@@ -56,6 +56,7 @@ def test_error_in_totem(key: str, sentence: str):
     [
         (nodelist(node(1), node(1, name="b")), "Nodeid 1 appears twice in corosync.conf"),
         (nodelist(node(1), node(2, name="n1")), "Two nodes have the name n1"),
+        (nodelist(node(1), node(2, "ring0_addr: 10.0.0.1")), "Nodes n1 and n2 have the same address 10.0.0.1"),
         (nodelist(node(7, "nodeid: 70000")), "Knet requires nodeid to be less than 65536 for address '10.0.0.7'."),
         (nodelist(node(1), node(2, "ring1_addr: 10.1.0.2")), "Not all nodes have the same number of links"),
         (nodelist(node(1), node(2, "ring0_addr: fd00::2")), "Nodes for link 0 have different IP families"),
