@@ -36,7 +36,7 @@ class Writer(threading.Thread):
     ) -> None:
         """sockets: node -> path. lives: which life of a node runs now, for the history."""
         super().__init__(name=f"client {number}", daemon=True)
-        self._number = number
+        self.number = number
         self._draw = random.Random(seed)
         self._sockets = sockets
         self._keys = keys
@@ -56,8 +56,11 @@ class Writer(threading.Thread):
         except BaseException as error:
             self.problem = error
         finally:
-            for client in self._clients.values():
-                client.close()
+            self.close()
+
+    def close(self) -> None:
+        for client in self._clients.values():
+            client.close()
 
     def _at(self, node: int) -> Client:
         if node not in self._clients:
@@ -69,18 +72,19 @@ class Writer(threading.Thread):
         kind = draw.choices(("put", "cas", "rm", "read"), (5, 3, 1, 4))[0]
         node, key = draw.choice(list(self._sockets)), draw.choice(self._keys)
         ident = draw.randbytes(16)
-        value = f"{self._number}.{len(self.calls)}.{ident.hex()[:8]}".encode() if kind in ("put", "cas") else None
+        value = f"{self.number}.{len(self.calls)}.{ident.hex()[:8]}".encode() if kind in ("put", "cas") else None
         expected = self._seen.get(key, 0) if kind == "cas" else None
-        call = Call(ident, kind, key, node, self._lives(node), self._number, time.monotonic(), value, expected)
+        call = Call(ident, kind, key, node, self._lives(node), self.number, time.monotonic(), value, expected)
         self.calls.append(call)
-        self._ask(call, node)
+        self.ask(call, node)
         if call.outcome == UNKNOWN and call.kind != "read" and draw.random() < 0.5 and not self._enough.is_set():
             call.attempts += 1
             call.doubtful = True
             self._enough.wait(draw.random())
-            self._ask(call, draw.choice(list(self._sockets)))
+            self.ask(call, draw.choice(list(self._sockets)))
 
-    def _ask(self, call: Call, node: int) -> None:
+    def ask(self, call: Call, node: int) -> None:
+        """Do it at this node, and write down how it ended."""
         call.asked = time.monotonic()
         before = call.outcome
         try:
