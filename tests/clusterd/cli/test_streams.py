@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from importlib.util import cache_from_source
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 
 def shell(node: Served, line: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A line of bash; `$ctl` is clusterctl for the served node, `$?` of it is printed by the line itself."""
-    ctl = f"{sys.executable} -m clusterd.cli --socket {node.path}"
+    ctl = shlex.join([sys.executable, "-m", "clusterd.cli", "--socket", node.path])
     return subprocess.run(
         ["bash", "-c", line.replace("$ctl", ctl)],
         capture_output=True,
