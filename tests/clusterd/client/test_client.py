@@ -83,8 +83,8 @@ def test_nobody_there_is_no_daemon(tmp_path: Path):
     """No file, and a file nobody listens on."""
     with pytest.raises(NoDaemon, match="no daemon answers"):
         Client(str(tmp_path / "nothing")).status()
-    with socket.socket(socket.AF_UNIX) as one:
-        one.bind(str(tmp_path / "dead"))
+    with socket.socket(socket.AF_UNIX) as one, sockets.fitting(str(tmp_path / "dead")) as path:
+        one.bind(path)
     with pytest.raises(NoDaemon, match="no daemon answers"):
         Client(str(tmp_path / "dead")).put("a", b"")
 

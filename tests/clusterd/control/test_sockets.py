@@ -76,7 +76,7 @@ def test_connecting_to_nobody_says_why(tmp_path: Path):
     """The client turns these into NoDaemon."""
     with pytest.raises(FileNotFoundError):
         sockets.connect(str(tmp_path / "nothing"), 1.0)
-    with socket.socket(socket.AF_UNIX) as one:
-        one.bind(str(tmp_path / "dead"))
+    with socket.socket(socket.AF_UNIX) as one, sockets.fitting(str(tmp_path / "dead")) as path:
+        one.bind(path)
     with pytest.raises(ConnectionRefusedError):
         sockets.connect(str(tmp_path / "dead"), 1.0)
