@@ -184,8 +184,9 @@ class Proposals:
 def _chunk(ident: Ident, path: str, data: bytes, offset: int) -> Operation:
     """Its id is made of its content too: another file under the same id must not continue this one's chunks."""
     chunk = data[offset : offset + INLINE_BYTES]
-    made = hashlib.blake2b(chunk, digest_size=16, key=ident.id, salt=offset.to_bytes(8, "big")).digest()
-    return Operation(made, Kind.STAGE, path, chunk, offset=offset, staging=ident.id, since=ident.since)
+    made = hashlib.sha256(ident.id + offset.to_bytes(8, "big"))
+    made.update(chunk)
+    return Operation(made.digest()[:16], Kind.STAGE, path, chunk, offset=offset, staging=ident.id, since=ident.since)
 
 
 def operation_id(text: str) -> Ident:
