@@ -29,6 +29,7 @@ from transport.ids import NodeId
 
 BYTES_APPLIED = 8192  # of data cost as much to apply as one small operation
 
+_LISTED = "which the other nodes do not have; `clusterctl fs discarded` lists what was set aside"
 Done = Callable[[Operation, Applied, int], None]  # an operation was applied at this log index
 
 
@@ -45,6 +46,7 @@ class LocalStore:
         self._done = done
         self._operations: dict[int, Operation] = {}  # decoded bodies of records not applied yet
         self._adopting: tuple[State, Log, int] | None = None
+        self._aside = False  # and the old one kept
         self._checkpointed = image.position.index
         self._checkpoint_bytes = 0
         self._gone: list[object] = []  # what an earlier store was made of: let go of a little in each turn
@@ -209,7 +211,10 @@ class LocalStore:
         dropped = self._drop(fork)
         if dropped:
             self._unresolved = min(self._unresolved, fork) if fork > self.state.index else 0
-            aside = any(record.kind is RecordKind.OPERATION for record in dropped)
+            writes = sum(record.kind is RecordKind.OPERATION for record in dropped)
+            aside = writes > 0
+            if aside:
+                self._say.warning(f"store: {writes} writes from log index {fork + 1} on are set aside, {_LISTED}")
             reason = f"not in the history the other nodes went on with, from log index {fork + 1}"
             self.journal.truncate(fork, aside, reason)
             self._gone += dropped
@@ -247,6 +252,7 @@ class LocalStore:
         lineage = log.lineage(position.index)
         self.journal.adopt(Adopt(0, state.image(), position, lineage, records, committed, aside, reason), now)
         self._adopting = (state, log, committed)
+        self._aside = aside
 
     def adopted(self, error: str | None) -> bool:
         """The disk answered: True, and the new store is ours; False: still the old one."""
@@ -255,6 +261,8 @@ class LocalStore:
         self._adopting = None
         if error is not None:
             return False
+        if self._aside:
+            self._say.warning(f"store: this node's tree is set aside: it has writes {_LISTED}")
         self._gone += [*self.state.parts(), *self.log.slice(self.log.base.index, self.log.end.index)]
         self.state, self.log, self.committed = state, log, committed
         self.health, self.trouble, self.take_all = Health.GOOD, "", False

@@ -10,6 +10,7 @@ from cfs.messages import Kind, Operation
 from cfs.status import BarrierFailed, Claim, Multicast, Outcome, StoreSettings
 from tests.cfs.building import put
 from tests.cfs.cluster import Cluster
+from tests.transport.security_world import ListLog
 from transport.errors import QueueFull, Refused
 from transport.events import ConfigurationChange
 from transport.ids import RingId
@@ -515,9 +516,12 @@ def test_narrow_primary_says_so_and_its_writes_survive_the_merge():
 
 
 def test_majority_epoch_beats_a_later_narrow_one_which_is_set_aside():
-    """Rules 3 and S5: a forced minority's writes lose to the majority's, and are listed."""
+    """Rules 3 and S5: a forced minority's writes lose to the majority's, and are set aside, logged and listed."""
     forced: set[frozenset[int]] = set()
-    cluster = settled(3, strict=False, quorate=lambda part: len(part) >= 2 or part in forced)
+    logs = {n: ListLog() for n in (1, 2, 3)}
+    cluster = settled(
+        3, strict=False, quorate=lambda part: len(part) >= 2 or part in forced, log=lambda node: logs[node.id]
+    )
     cluster.partition({1, 2}, {3})
     cluster.run(1.0)
     kept = cluster.put(1, "majority")
@@ -535,6 +539,9 @@ def test_majority_epoch_beats_a_later_narrow_one_which_is_set_aside():
     assert cluster.replica(3).state.find("majority") is not None
     assert cluster.replica(3).state.find("forced") is None
     assert lost.operation.id in cluster.discarded()
+    said = {n: [line for line in log.lines if "set aside" in line] for n, log in logs.items()}
+    assert (said[1], said[2], len(said[3])) == ([], [], 1)
+    assert "lists what was set aside" in said[3][0]
 
 
 def test_narrow_writes_win_over_an_epoch_nobody_can_have_used():
