@@ -93,6 +93,9 @@ def _some_good(reports: dict[NodeId, Report]) -> bool:
 
 def _genesis(members: tuple[NodeId, ...], reports: dict[NodeId, Report]) -> Choice:
     """No member has a record, so nothing was ever written, if these are all the nodes there are."""
+    lost = [node for node, report in reports.items() if report.health is Health.LOST]
+    if lost:
+        return Choice(reason=f"no store present has data, and those of nodes {names(lost)} were lost or damaged")
     lists = [report.nodes for report in reports.values()]
     nodes = lists[0]
     missing = set(nodes) - set(members)
@@ -100,9 +103,6 @@ def _genesis(members: tuple[NodeId, ...], reports: dict[NodeId, Report]) -> Choi
         return Choice(reason="no store yet, and the members' node lists differ")
     if missing:
         return Choice(reason=f"no store yet: the first start needs every configured node, missing: {names(missing)}")
-    if any(report.health is Health.LOST for report in reports.values()):
-        lost = names(node for node, report in reports.items() if report.health is Health.LOST)
-        return Choice(reason=f"no store has data, and those of nodes {lost} were lost")
     if not any(nodes.values()):
         return Choice(reason="no configured node has a vote")
     return Choice(

@@ -100,7 +100,11 @@ class Electorate:
         self.breaker: NodeId = 0  # who broke the tie
         self.lowest: NodeId = 0  # 0 until once quorate: the reference's -1
         self.highest: NodeId = 0
-        self.waiting = options.waits_for_all
+        # Who forgot how large the cluster once was must not call a part of it the majority by itself.
+        forgot = saved.lost and options.tracks_expected
+        self.waiting = options.waits_for_all or forgot
+        if forgot:
+            log.warning("expected_votes_tracking: the highest seen is lost; waiting for a quorate member, or for all")
         self.last_man_standing = options.last_man_standing
         self._first = True
         self._name_of = name_of

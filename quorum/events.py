@@ -13,10 +13,12 @@ class SavedState:
 
     highest_expected: the highest expected votes ever (expected_votes_tracking), 0 without that option.
     newcomer: a node that was added to the nodelist and has not joined yet, so it is not counted; 0 for none.
+    lost: something was saved and is not known any more; never saved.
     """
 
     highest_expected: int = 0
     newcomer: NodeId = 0
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

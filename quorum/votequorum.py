@@ -224,8 +224,8 @@ class Votequorum:
         self._multicast(SetVotes(node, value))
 
     def cancel_wait_for_all(self) -> None:
-        """No member waits for all any longer. Raises Refused without wait_for_all."""
-        if not self._in_a_ring().options.waits_for_all:
+        """No member waits for all any longer. Raises Refused when this one does not, nor ever would."""
+        if not (self._in_a_ring().options.waits_for_all or self._electorate.waiting):
             raise Refused("wait_for_all is not configured")
         self._multicast(CancelWait())
 

@@ -24,9 +24,10 @@ _LINE = re.compile(r"(highest_expected=(\d{1,7}) newcomer=(\d{1,5})) ([0-9a-f]{8
 
 
 def load(path: Path, log: Log) -> SavedState:
-    """The state last saved. No file, or a damaged one (logged): that of a node that never ran. Raises OSError.
+    """The state last saved. No file: that of a node that never ran. Raises OSError.
 
-    That is the safe side for `newcomer`: everybody listed is counted.
+    A damaged one is kept aside, said, and loaded as lost. For `newcomer` that is the safe side by itself: everybody
+    listed is counted; what is done without the highest expected votes is the electorate's to say.
     """
     try:
         raw = path.read_bytes()
@@ -37,8 +38,10 @@ def load(path: Path, log: Log) -> SavedState:
         state = SavedState(int(match[2]), int(match[3]))
         if state.highest_expected <= MAX_VOTES and state.newcomer <= MAX_NODE_ID:
             return state
-    log.error(f"{path} is damaged: the highest expected votes seen so far are forgotten")
-    return SavedState()
+    aside = path.with_name(path.name + ".damaged")
+    path.replace(aside)
+    log.error(f"{path} is damaged and not used; it is kept as {aside.name}")
+    return SavedState(lost=True)
 
 
 def encode(state: SavedState) -> bytes:

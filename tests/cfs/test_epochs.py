@@ -194,3 +194,10 @@ def test_new_node_beside_a_store_waits_for_it():
     lead = report([(A, 1, M)], 5)
     choice = decide((1, lead), (2, lead), (4, fresh))
     assert (choice.leader, choice.good) == (1, {1, 2})
+
+
+def test_a_damaged_store_alone_is_not_told_as_a_first_start():
+    """There was one: the others have to bring it back, nobody is waited for to begin."""
+    choice = decide((2, Report(health=Health.LOST, nodes={1: 1, 2: 1, 3: 1})))
+    assert choice.leader is None
+    assert choice.reason == "no store present has data, and those of nodes 2 were lost or damaged"

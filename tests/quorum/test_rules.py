@@ -565,3 +565,25 @@ def test_messages_of_strangers_and_garbage_are_counted() -> None:
     core.receive(2, messages.encode(messages.SetVotes(7, 1)), 0.0)
     assert core.malformed == 3
     assert world.numbers(1) == (3, 3, 2, True)
+
+
+def test_a_node_that_forgot_the_highest_expected_votes_waits() -> None:
+    """S6: its part could be a minority of the cluster there once was; a quorate member, or all, tell it otherwise."""
+    world = World(options_of(3, expected_votes_tracking=True), nodes=())
+    for node in (1, 2, 3):
+        world.saved[node] = SavedState(5) if node == 1 else SavedState(lost=True)
+        world.start(node)
+    world.ring(2, 3)
+    assert not world.nodes[2].quorate(world.now)
+    assert not world.nodes[3].quorate(world.now)
+    world.ring(1, 2, 3)
+    assert world.nodes[2].quorate(world.now)
+
+
+def test_a_lost_state_without_tracking_costs_nothing() -> None:
+    """What is lost is then only who is not counted yet: all are."""
+    world = World(options_of(3))
+    world.saved[2] = SavedState(lost=True)
+    world.start(2)
+    world.ring(1, 2)
+    assert world.nodes[2].quorate(world.now)

@@ -29,6 +29,8 @@ def test_damaged_file_counts_for_nothing(tmp_path: Path, damage: bytes) -> None:
     """S6: bit rot is detected by checksum."""
     path = tmp_path / statefile.NAME
     path.write_bytes(damage)
+    assert statefile.load(path, SilentLog()) == SavedState(lost=True)
+    assert path.with_name("quorum.damaged").read_bytes() == damage
     assert statefile.load(path, SilentLog()) == SavedState()
 
 
