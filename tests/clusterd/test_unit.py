@@ -1,5 +1,6 @@
 """The unit file: valid for systemd, hardened, and telling it what the daemon needs."""
 
+import configparser
 import re
 import shutil
 import subprocess
@@ -48,3 +49,12 @@ def test_exposure_is_at_most_3(rendered: Path):
 def test_unit_never_passes_lab():
     """Only a daemon started with --lab accepts cuts; the unit file never passes it."""
     assert "--lab" not in UNIT.read_text()
+
+
+def test_systemd_never_gives_up_on_it():
+    """ "Disk full or read-only ... recovers by itself", also when it was so at start; a wrong configuration ends it."""
+    unit = configparser.RawConfigParser(strict=False)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read_string(UNIT.read_text())
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0"
+    assert (unit["Service"]["Restart"], unit["Service"]["RestartPreventExitStatus"]) == ("on-failure", "2")
