@@ -287,6 +287,8 @@ class Node:
 
     def _check_lease(self, now: float) -> None:
         """A process that was stopped or cut off says "not quorate" first when it wakes."""
+        if self._due_known and (self._due is None or now < self._due):
+            return  # nothing of anybody here is due, the verdict's lease among it
         due = self.votequorum.next_timeout()
         if due is not None and now >= due:
             self.votequorum.handle_timeout(now)

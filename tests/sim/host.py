@@ -255,13 +255,16 @@ class Host:
         if node is None or self.paused:
             return
         deadline = node.next_timeout()
-        if deadline is not None:
-            now = self.now()
-            if now < deadline and deadline - now < 1e-9:
-                self._latest = now = deadline  # rounding between this clock and the true one
-            if now >= deadline:
-                node.handle_timeout(now)
-        self._after()
+        if deadline is None:
+            return
+        now = self.now()
+        if now < deadline and deadline - now < 1e-9:
+            self._latest = now = deadline  # rounding between this clock and the true one
+        if now >= deadline:
+            node.handle_timeout(now)
+            self._after()
+        else:
+            self._arm_for(deadline)  # it was put off since the timer was armed
 
     # -- out -------------------------------------------------------------------------------------------------
 
@@ -290,8 +293,10 @@ class Host:
     def _arm(self) -> None:
         assert self.node is not None
         deadline = self.node.next_timeout()
-        if deadline is None or self.paused:
-            return
+        if deadline is not None and not self.paused:
+            self._arm_for(deadline)
+
+    def _arm_for(self, deadline: float) -> None:
         due = max(self._world.clock.now, (deadline - self._offset) / self._rate)
         if self._due is None or due < self._due:
             self._due = due

@@ -76,4 +76,6 @@ class Sums:
         figures = ", ".join(f"{self.total(name):.0f} {name.replace('_', ' ')}" for name in TOTALS)
         speed = f"{seconds:.0f} virtual s in {wall:.0f} s ({seconds / wall if wall else 0:.0f}x)"
         done = f"{self.total('faults'):.0f} faults, {self.total('acked'):.0f} acknowledged writes"
-        return f"simulator: {self.counted()} of {len(self.reports)} seeds passed and count; {speed}; {done}, {figures}, {self.total('undecided'):.0f} keys undecided"
+        undecided = f"{self.total('undecided'):.0f} keys undecided"
+        counted = f"{self.counted()} of {len(self.reports)} seeds passed and count"
+        return f"simulator: {counted}; {speed}; {done}, {figures}, {undecided}"
