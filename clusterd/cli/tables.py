@@ -75,7 +75,7 @@ def status(answer: shapes.Status) -> RenderableType:
             ("State", _store_state(store)),
             ("Revision", f"{store['revision']}, digest {store['digest'][:16]}"),
             ("Holds", f"{store['entries']} entries, {_size(store['bytes'])}"),
-            ("On disk", f"revision {store['durable_revision']} on nodes {_ids(store['durable_on'])}"),
+            ("On disk", f"revision {store['durable_revision']} on {_nodes(store['durable_on'])}"),
             *_store_worries(store),
         ),
     )
@@ -258,7 +258,7 @@ def _store_worries(store: shapes.StoreInfo) -> list[tuple[str, object]]:
     if store["received"] is not None:
         rows.append(("Receiving", f"{_size(store['received'])} so far"))
     if store["held_only_by"]:
-        rows.append((f"{store['kind'] or 'narrow'}".capitalize(), f"held only by nodes {_ids(store['held_only_by'])}"))
+        rows.append((f"{store['kind'] or 'narrow'}".capitalize(), f"held only by {_nodes(store['held_only_by'])}"))
     if store["alarm"]:
         rows.append(("Alarm", Text("two histories disagree, the operator must choose", _BAD)))
     return rows
@@ -266,6 +266,10 @@ def _store_worries(store: shapes.StoreInfo) -> list[tuple[str, object]]:
 
 def _ids(numbers: Iterable[int]) -> str:
     return ", ".join(str(number) for number in numbers) or "-"
+
+
+def _nodes(ids: list[int]) -> str:
+    return f"node{'s' * (len(ids) != 1)} {_ids(ids)}"
 
 
 def _or_dash(value: Any, form: Any) -> str:

@@ -79,7 +79,7 @@ def test_status_of_a_node_alone_says_what_is_blocked_and_why():
         "synced, read-only",
         "Read-only:        this node is not quorate",
         "Receiving:        5.0 MiB so far",
-        "Narrow:           held only by nodes 1",
+        "Narrow:           held only by node 1",
         "Alarm:            two histories disagree",
     )
 
