@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import random
 import shutil
 import signal
@@ -151,8 +152,7 @@ class Torture:
             reader = Writer(
                 CLIENTS + number, 0, {node: self.place.lab.socket(node)}, keys, threading.Event(), lambda n: 0
             )
-            for key in keys:
-                reads.append(self._read_in_peace(reader, key, node))
+            reads += [self._read_in_peace(reader, key, node) for key in keys]
             reader.close()
         return reads
 
@@ -199,7 +199,7 @@ def main() -> int:
     options = parser.parse_args()
     seed: int = options.seed if options.seed is not None else int(time.time()) & 0xFFFFFF
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: clean up
-    directory = Path(tempfile.mkdtemp(prefix=f"clusterd-torture-{seed:06x}-", dir="/var/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix=f"{place.PREFIX}-{os.getpid()}-{seed:06x}-", dir="/var/tmp"))
     failed = True
     where = torture = None
     status = 1

@@ -246,12 +246,20 @@ class _WiredLab(Lab):
 
 
 def remove_stale() -> None:
-    """Namespaces of a torture that was killed itself: their name has its pid, and nobody has that now."""
+    """Namespaces and disks of a torture that was killed itself: their name has its pid, and nobody has that now."""
     listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=False).stdout
     for name in (line.split()[0] for line in listed.splitlines() if line.startswith(f"{PREFIX}-")):
-        pid = name.removeprefix(f"{PREFIX}-").partition("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+        if _dead(name):
             subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+    for line in Path("/proc/mounts").read_text().splitlines():
+        mount = line.split()[1]
+        if mount.startswith(f"/var/tmp/{PREFIX}-") and _dead(mount.split("/")[3]):
+            subprocess.run(["umount", "-l", mount], check=False, capture_output=True)
+
+
+def _dead(name: str) -> bool:
+    pid = name.removeprefix(f"{PREFIX}-").partition("-")[0]
+    return pid.isdigit() and not Path(f"/proc/{pid}").exists()
 
 
 def why_not_wired() -> str:
