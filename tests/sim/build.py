@@ -8,19 +8,26 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cfs.disk import StoreImage
+from clusterd import keystore, removals
 from clusterd.build import Remembered, build
 from clusterd.changes import Loaded
 from clusterd.config.schema import Who, load
+from clusterd.hosts import resolve
 from clusterd.node import Node
+from clusterd.removals import NAME as REMOVALS
+from clusterd.removals import Removals
 from quorum.events import SavedState
-from tests.sim.network import Address, address_of
-from tests.sim.plan import Plan
+from tests.sim.network import address_of
+from tests.sim.plan import Plan, aspect
+from tests.sim.texts import Draft
 from transport.core import Entropy, Log
-from transport.ids import LinkId, NodeId
+from transport.ids import NodeId
 from transport.keyring import Keyring
 from transport.totem.reserve import NAME as RING_SEQ
 
 QUORUM_FILE = "votequorum"
+CONFIG, AUTHKEY, KEYRING = "corosync.conf", "authkey", "keyring"
+MOVED = 100  # in the third part of an address: the one a machine may move to
 
 
 class Recipe:
@@ -30,9 +37,8 @@ class Recipe:
         self.plan = plan
         self._secret = random.randbytes(256)
         self._private = {node: random.randbytes(32) for node in plan.nodes}
-        self.resolve: dict[tuple[NodeId, LinkId], Address] = {
-            (node, link): address_of(node, link) for node in plan.nodes for link in plan.links
-        }
+        spare = aspect(plan.seed, "spares")
+        self._private |= {node: spare.randbytes(32) for node in plan.spares}
         self.text = self._text().encode()
 
     def _text(self) -> str:
@@ -46,24 +52,53 @@ class Recipe:
         )
         return f"{plan.settings.text(plan.conditions.mtu)}nodelist {{\n{nodes}\n}}\n"
 
+    def text_of(self, files: dict[str, bytes]) -> bytes:
+        """The configuration on a disk."""
+        return files.get(CONFIG, self.text)
+
+    def version_of(self, files: dict[str, bytes]) -> int:
+        return Draft(self.text_of(files), 0).version
+
+    def authkey_of(self, files: dict[str, bytes]) -> bytes:
+        return files.get(AUTHKEY, self._secret)
+
+    def identity(self, node: NodeId) -> bytes:
+        """The public half of a machine's key."""
+        return public_half(self._private[node])
+
     def make(
         self, me: NodeId, image: StoreImage, files: dict[str, bytes], entropy: Entropy, now: float, log: Log
-    ) -> Node:
-        """A process that starts on this machine with what its disk holds."""
+    ) -> tuple[Node, Keyring]:
+        """A process that starts on this machine with what its disk holds, and its cluster keys."""
         who = Who(node=str(me))
+
+        def loader(text: bytes) -> Loaded:
+            config = load(text, who)
+            foreign = tuple(ip for ip in config.transport.nodes[me].addresses.values() if ip not in self.host_ips(me))
+            return Loaded(config, resolve(config.transport, {}), foreign)
+
         saved = SavedState(*map(int, files[QUORUM_FILE].split())) if QUORUM_FILE in files else None
-        remembered = Remembered(int.from_bytes(files.get(RING_SEQ, b""), "big"), saved, image)
-        return build(
-            Loaded(load(self.text, who), self.resolve),
-            lambda text: Loaded(load(text, who), self.resolve),
+        removed = removals.decode(files[REMOVALS]) if REMOVALS in files else Removals()
+        keyring = keystore.restore(self.authkey_of(files), files.get(KEYRING))
+        remembered = Remembered(int.from_bytes(files.get(RING_SEQ, b""), "big"), saved, image, removed)
+        node = build(
+            loader(self.text_of(files)),
+            loader,
             self._private[me],
-            Keyring(1, self._secret),
+            keyring,
             remembered,
             lambda: int(now),
             entropy,
             now,
             log,
         )
+        node.rotation.retire_after = self.plan.retire_after
+        return node, keyring
+
+    @staticmethod
+    def host_ips(node: NodeId) -> frozenset[str]:
+        """The addresses that this machine has: on every link, and on each another it may move to."""
+        return frozenset(address_of(node + moved, link)[0] for link in range(8) for moved in (0, MOVED << 8))
 
 
 def public_half(private: bytes) -> bytes:

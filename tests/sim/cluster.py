@@ -8,8 +8,10 @@ import traceback
 from dataclasses import dataclass, field, replace
 from random import Random
 
+from tests.sim import actions
+from tests.sim.admin import Administrator, links_of
 from tests.sim.build import Recipe
-from tests.sim.checkers import evs, groups, linearizability, liveness, once, quorum, store, watches
+from tests.sim.checkers import administration, evs, groups, linearizability, liveness, once, quorum, store, watches
 from tests.sim.clock import Clock
 from tests.sim.device import Arbiter
 from tests.sim.faults import Faults
@@ -35,6 +37,10 @@ TOTALS = (
     "refused_writes",
     "unknown_writes",
     "group_messages",
+    "changes_applied",
+    "changes_refused",
+    "rotations",
+    "removals",
 )
 
 
@@ -95,7 +101,9 @@ class Cluster:
         self.plan = plan
         self.clock = Clock()
         settings = plan.settings
-        self.history = History(dict(plan.votes), votes_needed=settings.votes_needed)
+        moving = any(action.kind in actions.MOVING for action in plan.actions)
+        votes = dict(plan.votes) | dict.fromkeys(plan.spares, 1)
+        self.history = History(votes, votes_needed=1 if moving else settings.votes_needed)
         self.history.in_memory = settings.durability == "memory"
         self.history.power_losses = [fault.at for fault in plan.faults if fault.kind == "power"]
         self.history.disk_losses = [
@@ -114,7 +122,14 @@ class Cluster:
         self._undecided = self._watched = 0
         self._random = random
         self._leases = quorum.Leases(
-            dict(plan.votes), lambda node: self.hosts[node].answer(), self._installed, settings.one_component
+            dict.fromkeys(votes, 0) if moving else votes,
+            lambda node: self.hosts[node].answer(),
+            self._installed,
+            settings.one_component and not any(action.kind in actions.OVERRIDES for action in plan.actions),
+        )
+        recipe = Recipe(plan, random)
+        self.administrator = Administrator(
+            self.clock, aspect(plan.seed, "administrator at work"), self.hosts, recipe, self._say
         )
         world = World(
             self.clock,
@@ -122,23 +137,31 @@ class Cluster:
             self.network,
             trace,
             self.history,
-            Recipe(plan, random),
+            recipe,
             self.arbiter,
             workload,
             self._acked,
             self._look_at_leases,
             self.processes,
+            self.administrator,
         )
-        for node in plan.nodes:
+        for node in (*plan.nodes, *plan.spares):
             self.hosts[node] = Host(node, world)
         self._watchers = [Watcher(self.clock, random, self.hosts, self.history) for _ in range(WATCHERS)]
         world.watchers = self._watchers
-        self.network.add(list(plan.nodes), list(plan.links), self._conditions)
-        self._faults = Faults(self.clock, random, self.network, self.hosts, plan.links, self.arbiter, self._say)
+        links = links_of(recipe) if plan.actions else list(plan.links)
+        self.network.add(list(self.hosts), links, self._conditions)
+        self._faults = Faults(self.clock, random, self.network, self.hosts, tuple(links), self.arbiter, self._say)
+
+    @property
+    def _one_line(self) -> bool:
+        """No two components may ever change the cluster at one time: the options do not, and no operator does."""
+        overridden = any(action.kind in actions.OVERRIDES for action in self.plan.actions)
+        return actions.promised(self.plan.settings) and not overridden
 
     def _conditions(self, key: PathKey) -> Conditions:
         usual = self.plan.conditions
-        return replace(usual, delay=usual.delay * self.plan.lengths[key[2]])
+        return replace(usual, delay=usual.delay * self.plan.lengths[key[2] % len(self.plan.lengths)])
 
     def _installed(self, node: NodeId) -> tuple[RingId, tuple[NodeId, ...]] | None:
         change = self.hosts[node].configured
@@ -159,13 +182,14 @@ class Cluster:
         """Raises Violation for the first promise found broken."""
         plan, clock = self.plan, self.clock
         self._say(str(plan))
-        for host in self.hosts.values():
-            clock.at(self._random.uniform(0.0, 0.3), host.start)
+        for node in plan.nodes:
+            clock.at(self._random.uniform(0.0, 0.3), self.hosts[node].start)
         self.workload.start(0.5)
         self.processes.start(0.7)
         for watcher in self._watchers:
             watcher.start()
         self._faults.schedule(plan.faults)
+        self.administrator.schedule(plan.actions)
         clock.at(LEASE_CHECK, self._look_at_leases_again)
         clock.at(SAMPLE, self._sample_again)
         clock.run(plan.faults_end)
@@ -175,13 +199,17 @@ class Cluster:
         self.workload.stop()
         self.processes.stop()
         clock.run(plan.faults_end + liveness.RING_WITHIN * slowness)
+        listed = self.administrator.listed()
         conditions = self._conditions_of_nodes()
-        liveness.check_ring(clock.now, plan.nodes, conditions)
+        liveness.check_ring(clock.now, listed, conditions)
         clock.run(plan.faults_end + liveness.STORE_WITHIN * slowness)
         liveness.check_store(clock.now, self._conditions_of_nodes())
-        last = [self.workload.write_at(node) for node in plan.nodes]
+        last = [self.workload.write_at(node) for node in listed]
+        if self._one_line:
+            self.administrator.calm()
         clock.run(plan.seconds)
         liveness.check_last_writes(clock.now, last)
+        self.administrator.check_calm(clock.now)
         self._finish()
         self._check()
 
@@ -196,16 +224,23 @@ class Cluster:
             host.storage.store.full = host.storage.store.broken = False
             host.storage.hang(False)
             host.resume()
-            host.start()
+        for node, host in self.hosts.items():
+            self.administrator.equip(node)
+            if self.administrator.may_start(node):
+                host.start()
 
     def _finish(self) -> None:
         history = self.history
         logged: set[bytes] = set()
+        listed = self.administrator.listed()
+        self.administrator.finish({node: running for node in listed if (running := self.hosts[node].node)})
         for node, host in self.hosts.items():
             host.finish()
             logged |= host.storage.ever_logged
             for ring, record in sorted(host.storage.epochs.items()):
                 history.epochs.setdefault(ring, record)
+            if node not in listed:
+                continue
             assert host.node is not None
             state = host.node.replica.state
             outcomes: dict[bytes, tuple[str, int]] = {}
@@ -220,7 +255,8 @@ class Cluster:
 
     def _check(self) -> None:
         evs.check(self.history)
-        self._group_messages = groups.check(self.processes.lives)
+        self._group_messages = groups.check(self.processes.lives, self.administrator.listed())
+        administration.check(self.administrator.log, self.history, self._one_line)
         quorum.check(self.history)
         store.check(self.history)
         store.check_epochs_form_one_line(self.history)
@@ -257,7 +293,8 @@ class Cluster:
 
     def _conditions_of_nodes(self) -> list[liveness.Condition]:
         found = []
-        for node, host in self.hosts.items():
+        for node in self.administrator.listed():
+            host = self.hosts[node]
             assert host.node is not None
             srp, status = host.node.endpoint.srp, host.node.replica.status()
             quorate = host.node.quorate(host.now())
@@ -272,6 +309,7 @@ class Cluster:
         """What the run did, by name; those of TOTALS must not be zero over many runs."""
         writes = [call for call in self.history.calls if not call.is_read]
         sums: dict[str, float] = {}
+        log = self.administrator.log
         for host in self.hosts.values():
             for name, value in host.totals.items():
                 sums[name] = sums.get(name, 0) + value
@@ -288,5 +326,9 @@ class Cluster:
             undecided=self._undecided,
             watched=self._watched,
             group_messages=self._group_messages,
+            changes_applied=log.total(administration.DONE) - log.total(administration.DONE, "rotate"),
+            changes_refused=log.total(administration.REFUSED),
+            rotations=log.total(administration.DONE, "rotate"),
+            removals=log.total(administration.DONE, "remove"),
         )
         return sums

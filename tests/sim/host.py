@@ -9,20 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
+from typing import Protocol
 
 from cfs.disk import Adopt, AppendLog, Checkpoint, MarkCommit, TruncateTail
 from cfs.messages import Operation
 from cfs.state import State
 from cfs.status import BarrierDone, BarrierFailed, Changed, Outcome, Replaced, StatusChanged
+from clusterd import keystore
+from clusterd.changes import ConfigApplied, KeysChanged, Removed
 from clusterd.node import Node
+from clusterd.removals import NAME as REMOVALS
+from clusterd.removals import RemovalsChanged
 from quorum.events import SaveState, Verdict
-from tests.sim.build import QUORUM_FILE, Recipe
+from tests.sim.build import AUTHKEY, CONFIG, KEYRING, QUORUM_FILE, Recipe
 from tests.sim.checkers.quorum import Answer
 from tests.sim.clock import Clock
 from tests.sim.device import Arbiter, Client
 from tests.sim.groups import Processes
 from tests.sim.history import Applied, Call, Configured, Heard, History, Process, StoreSample, Told
-from tests.sim.network import Address, Network, address_of
+from tests.sim.network import Address, Network
 from tests.sim.storage import Storage, operation_id
 from tests.sim.tap import tap
 from tests.sim.trace import NodeLog, Trace
@@ -53,7 +58,17 @@ class World:
     acked: Callable[[Host, Call], None]
     verdict_changed: Callable[[], None]
     processes: Processes
+    administrator: Overseer
     watchers: list[Watcher] = field(default_factory=list)
+
+
+class Overseer(Protocol):
+    """Who copies files to machines and reads what their nodes say of the cluster's changes (tests/sim/admin.py)."""
+
+    def equip(self, node: NodeId) -> None: ...
+    def started(self, host: Host, node: Node) -> None: ...
+    def heard(self, host: Host, node: Node, event: object) -> None: ...
+    def ended(self, host: Host) -> None: ...
 
 
 class Host:
@@ -112,15 +127,23 @@ class Host:
         self.paused = self._leaving = False
         log = NodeLog(world.trace, self.me, lambda: world.clock.now)
         entropy = world.random.randbytes
-        node = world.recipe.make(self.me, self.storage.load(), self.storage.files, entropy, self.now(), log)
+        world.administrator.equip(self.me)
+        made = world.recipe.make(self.me, self.storage.load(), self.storage.files, entropy, self.now(), log)
+        node, self._keyring = made
         ring = evs.Trace(self.me, 0)
         self.process = Process(self.me, self.process_number, world.clock.now, ring)
         world.history.processes.append(self.process)
         world.trace.line(world.clock.now, self.me, f"process {self.process_number} starts")
         tap(node, self.me, self.process, world.clock, world.trace)
         self.node = node
+        self._bind(node)
+        world.administrator.started(self, node)
         node.start(self.now())
         self._after()
+
+    def _bind(self, node: Node) -> None:
+        own = {link: address for (owner, link), address in node.changes.resolve.items() if owner == self.me}
+        self._world.network.bind(self.me, own)
 
     def kill(self, power: bool = False) -> None:
         """SIGKILL, or the power goes: what was not on disk is lost; with SIGKILL all that was written stays."""
@@ -134,6 +157,10 @@ class Host:
             self._leaving = True
             self.node.leave(self.now())
             self._after()
+
+    def _removed(self, life: int) -> None:
+        if life == self.process_number:
+            self.leave()
 
     def pause(self) -> None:
         if self.node is not None and not self.paused:
@@ -170,6 +197,7 @@ class Host:
         self.process.ring.events.append(evs.Crash())
         self.process.left = how == "left"
         self._world.processes.ended(self.me)
+        self._world.administrator.ended(self)
         self._world.trace.line(now, self.me, f"process {self.process_number} ends: {how}")
         self.node = self.configured = None
         if self._device is not None:
@@ -199,11 +227,11 @@ class Host:
 
     def arrive(self, source: NodeId, link: LinkId, data: bytes) -> bool:
         """A datagram reaches this machine; False: no process listens."""
-        if self.node is None:
+        if self.node is None or not self._world.network.is_bound(self.me, link):
             return False
         if len(self._inbox) >= SOCKET_BUFFER:
             return True
-        self._inbox.append((link, address_of(source, link), data))
+        self._inbox.append((link, self._world.network.address(source, link), data))
         if len(self._inbox) == 1 and not self.paused:
             clock = self._world.clock
             clock.at(max(self._busy_until, clock.now + self._wake_delay), self._handle_inbox)
@@ -223,7 +251,11 @@ class Host:
 
     def refused(self, target: NodeId, link: LinkId) -> None:
         """ICMP port unreachable for something this machine sent."""
-        self._do(lambda node: node.refused(link, address_of(target, link), "connection refused", True, self.now()))
+        self._do(
+            lambda node: node.refused(
+                link, self._world.network.address(target, link), "connection refused", True, self.now()
+            )
+        )
 
     def do(self, action: Callable[[Node], None]) -> None:
         """A local caller asks something of the process."""
@@ -244,6 +276,10 @@ class Host:
         self._do(lambda node: node.disk_answered([(receipt, error)], self.now()))
 
     def _file_written(self, file: Persist) -> None:
+        if file.name == KEYRING and self.node is not None:
+            self.storage.persist(Persist(0, AUTHKEY, keystore.save(self._keyring)[0]))
+        elif file.name == REMOVALS and self.node is not None:
+            self.storage.persist(Persist(0, CONFIG, self.node.changes.config.text))
         if file.receipt:
             self._do(lambda node: node.file_written(file.receipt, self.now()))
 
@@ -286,7 +322,13 @@ class Host:
                 return
         if self._leaving and node.left:
             self._end("left")
+            late = {}
+            if self.storage.is_writing(KEYRING):
+                late[AUTHKEY] = keystore.save(self._keyring)[0]
+            if self.storage.is_writing(REMOVALS):
+                late[CONFIG] = node.changes.config.text
             self.storage.close()
+            self.storage.files.update(late)
             return
         self._arm()
 
@@ -306,6 +348,8 @@ class Host:
         assert self.process is not None
         now = self._world.clock.now
         self._world.processes.heard(self.me, event)
+        if self.node is not None:
+            self._world.administrator.heard(self, self.node, event)
         match event:
             case AppendLog() | Adopt() | TruncateTail() | Checkpoint() | MarkCommit():
                 self.storage.request(event)
@@ -314,6 +358,17 @@ class Host:
             case SaveState():
                 saved = f"{event.state.highest_expected} {event.state.newcomer}".encode()
                 self.storage.persist(Persist(0, QUORUM_FILE, saved))
+            case RemovalsChanged():
+                self.storage.persist(Persist(0, REMOVALS, event.data))
+            case ConfigApplied():
+                if not self.storage.is_writing(REMOVALS):
+                    self.storage.persist(Persist(0, CONFIG, event.config.text))
+                if self.node is not None:
+                    self._bind(self.node)
+            case KeysChanged():
+                self.storage.persist(Persist(0, KEYRING, keystore.save(self._keyring)[1]))
+            case Removed():
+                self._world.clock.after(0.0, self._removed, self.process_number)
             case ConfigurationChange():
                 self.process.events.append(Configured(now, event))
                 self.configured = event

@@ -84,6 +84,7 @@ class Network:
         self._deliver = deliver
         self._refused = refused
         self._owner: dict[Address, tuple[NodeId, LinkId]] = {}
+        self._bound: dict[tuple[NodeId, LinkId], Address] = {}
         self._waiting: dict[PathKey, list[bytes]] = {}
         self.paths: dict[PathKey, Path] = {}
         self.counts = Counts()
@@ -91,13 +92,29 @@ class Network:
     def add(self, nodes: list[NodeId], links: list[LinkId], conditions: Callable[[PathKey], Conditions]) -> None:
         for link in links:
             for source in nodes:
-                self._owner[address_of(source, link)] = (source, link)
+                self._owner[address_of(source, link)] = self._owner.get(address_of(source, link), (source, link))
+                self._bound[source, link] = address_of(source, link)
                 for target in nodes:
                     if source != target:
                         key = (source, target, link)
                         base = conditions(key)
                         self.paths[key] = Path(base, base)
                         self._mind(key)
+
+    def bind(self, node: NodeId, addresses: dict[LinkId, Address]) -> None:
+        """The sockets that a process on this machine has now, and no others."""
+        for link in [link for owner, link in self._bound if owner == node]:
+            self._owner.pop(self._bound.pop((node, link)), None)
+        for link, address in addresses.items():
+            self._bound[node, link] = address
+            self._owner[address] = (node, link)
+
+    def address(self, node: NodeId, link: LinkId) -> Address:
+        """Where this machine sends from."""
+        return self._bound.get((node, link)) or address_of(node, link)
+
+    def is_bound(self, node: NodeId, link: LinkId) -> bool:
+        return (node, link) in self._bound
 
     def send(self, source: NodeId, link: LinkId, address: Address, data: bytes) -> None:
         """A datagram leaves the socket of `link` at `source`."""

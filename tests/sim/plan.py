@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
-from tests.sim import settings
+from tests.sim import actions, settings
+from tests.sim.actions import RETIRE, SPARES, Action
 from tests.sim.network import Conditions
 from tests.sim.settings import Settings
 from transport.ids import LinkId, NodeId
@@ -57,6 +58,13 @@ class Plan:
     skew: dict[NodeId, tuple[float, float]] = field(hash=False)
     faults: tuple[Fault, ...]
     faults_end: float
+    actions: tuple[Action, ...] = ()
+    retire_after: float = RETIRE[-1]
+
+    @property
+    def spares(self) -> tuple[NodeId, ...]:
+        """Machines that are no nodes at the start."""
+        return tuple(range(len(self.nodes) + 1, len(self.nodes) + 1 + SPARES)) if self.actions else ()
 
     @property
     def seconds(self) -> float:
@@ -66,7 +74,9 @@ class Plan:
         votes = "" if set(self.votes.values()) == {1} else f" with votes {list(self.votes.values())}"
         links = f"{len(self.links)} link{'s' * (len(self.links) > 1)}"
         kinds = ", ".join(fault.kind for fault in self.faults)
-        return f"{len(self.nodes)} nodes{votes}, {links}, {self.settings}; faults: {kinds}"
+        done = ", ".join(action.kind for action in self.actions)
+        administrator = f"; administrator: {done}" if done else ""
+        return f"{len(self.nodes)} nodes{votes}, {links}, {self.settings}; faults: {kinds}{administrator}"
 
 
 # kind -> how often it is drawn
@@ -125,7 +135,7 @@ def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
     rate, keys = random.choice((15.0, 20.0, 20.0, 40.0)), random.choice((4, 8, 16))
     value_bytes = random.choice((16, 100, 1000, 6000))
     random = aspect(seed, "clocks")
-    skew = {node: (random.uniform(0.0, 1000.0), random.uniform(0.995, 1.005)) for node in ids}
+    skew = {node: (random.uniform(0.0, 1000.0), random.uniform(0.995, 1.005)) for node in range(1, count + 3)}
     random = aspect(seed, "faults")
     last = WARM + random.uniform(9.0, 12.0)
     kinds = {kind: often for kind, often in KINDS.items() if count > 1 or kind not in PAIRS}
@@ -135,6 +145,9 @@ def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
         kinds["partition"] *= 4
     faults = draw_faults(random, ids, votes, links, last, kinds, halves=drawn.may_be_narrow)
     faults += hangs(aspect(seed, "hangs"), ids, last)
+    random = aspect(seed, "administrator")
+    retire_after = random.choice(RETIRE)
+    kinds_drawn = frozenset(fault.kind for fault in faults)
     plan = Plan(
         seed=seed,
         nodes=ids,
@@ -150,6 +163,8 @@ def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
         skew=skew,
         faults=faults,
         faults_end=last,
+        actions=actions.draw(random, drawn, kinds_drawn, WARM, last),
+        retire_after=retire_after,
     )
     return plan, aspect(seed, "run")
 

@@ -73,6 +73,10 @@ class Storage:
         self.store.hung = hung
         self._arm()
 
+    def is_writing(self, name: str) -> bool:
+        """A small file of this name was asked for and is not on the disk yet."""
+        return any(file.name == name for file in self._files_under_way)
+
     def _arm(self) -> None:
         due = self.store.next_timeout()
         if due is not None and (self._wake is None or due < self._wake):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sim.checkers.groups import Changed, Event, Got, Life, Passed, Ring, Sent, check
+from tests.sim.checkers import groups
+from tests.sim.checkers.groups import Changed, Event, Got, Life, Passed, Ring, Sent
 from tests.sim.history import Violation
 from transport.groups import GroupChange, Member, Reason
 from transport.ids import RingId
@@ -43,6 +44,10 @@ def both() -> tuple[list[Event], list[Event]]:
     """Node 1's member joins, then node 2's."""
     second = joined(ONE, TWO, new=TWO)
     return [*begun(0, 1, 2), joined(ONE, new=ONE), second], [*begun(0, 1, 2), second]
+
+
+def check(found: list[Life]) -> int:
+    return groups.check(found, (1, 2))
 
 
 def broken(found: list[Life]) -> str:

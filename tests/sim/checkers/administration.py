@@ -96,14 +96,14 @@ class Log:
         return sum(1 for change in self.changes if change.outcome == outcome and (not whats or change.what in whats))
 
 
-def check(log: Log, history: History, promised: bool, overridden: bool) -> None:
+def check(log: Log, history: History, one_line: bool) -> None:
     """Raises Violation for the first promise found broken.
 
-    promised: the options let no two components act at one time.  overridden: an operator did.
+    one_line: neither options nor an operator let two components act at one time.
     """
     check_never_back(log)
     check_refused(log)
-    if not promised or overridden:
+    if not one_line:
         return
     check_one_text(log)
     check_done_once(log)

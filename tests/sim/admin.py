@@ -1,0 +1,411 @@
+"""The administrator of a run: changes its cluster through the product's own ways, in the middle of everything else.
+
+A change is made as a person makes it: take the text in force at some node, edit it, raise its version, hand it to that
+node (Node.change_config); likewise keys (rotate_key) and votequorum's runtime requests. A machine that joins gets the
+file and the authkey copied from a member. Nobody tells a node that is off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+
+from clusterd.changes import ConfigApplied, KeysChanged, Removed
+from clusterd.config.schema import ClusterConfig
+from clusterd.node import Node
+from clusterd.reconfigure import Concluded
+from clusterd.removals import NAME as REMOVALS
+from tests.sim.actions import Action
+from tests.sim.build import AUTHKEY, CONFIG, KEYRING, MOVED, Recipe
+from tests.sim.checkers.administration import DONE, REFUSED, UNKNOWN, Change, InForce, Keys, Log, Notice
+from tests.sim.clock import Clock
+from tests.sim.history import Violation
+from tests.sim.host import Host
+from tests.sim.network import address_of
+from tests.sim.texts import Draft, votes_in
+from transport.errors import ClusterError
+from transport.exchange import RemovedNotice
+from transport.ids import LinkId, NodeId, RingId
+
+CALL = 4.0  # seconds in which a removed node that runs must have been told
+
+
+class Administrator:
+    """Carries out `actions`; `log` is what the checkers read."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        random: Random,
+        hosts: Mapping[NodeId, Host],
+        recipe: Recipe,
+        say: Callable[[str], None],
+    ) -> None:
+        self._clock = clock
+        self._random = random
+        self._hosts = hosts
+        self._recipe = recipe
+        self._say = say
+        self._numbers = 0
+        self._open: dict[bytes, Change] = {}
+        self._calm: list[Change] = []
+        self._rings: dict[NodeId, RingId] = {}
+        self.log = Log(recipe.text)
+        self.begun = 0
+
+    def schedule(self, actions: tuple[Action, ...]) -> None:
+        for action in actions:
+            self._clock.at(action.at, self._act, action)
+
+    # -- the cluster as the administrator sees it ------------------------------------------------------------
+
+    def text(self) -> bytes:
+        """The newest configuration that runs anywhere now; the first one while nothing runs."""
+        texts = [host.node.changes.config for host in self._hosts.values() if host.node is not None]
+        return max(texts, key=lambda config: config.config_version).text if texts else self._recipe.text
+
+    def listed(self) -> tuple[NodeId, ...]:
+        return tuple(sorted(votes_in(self.text())))
+
+    def may_start(self, node: NodeId) -> bool:
+        """There is a configuration on this machine's disk, or was from the start."""
+        return CONFIG in self._hosts[node].storage.files or node in votes_in(self._recipe.text)
+
+    def equip(self, node: NodeId) -> None:
+        """Put the configuration and the authkey of a member on this machine, unless it has a configuration."""
+        if CONFIG in self._hosts[node].storage.files:
+            return
+        having = [host for host in self._hosts.values() if node in votes_in(self._recipe.text_of(host.storage.files))]
+        if having:
+            newest = max(having, key=lambda host: (self._recipe.version_of(host.storage.files), -host.me))
+            self._copy(newest.storage.files, node)
+
+    def _copy(self, source: dict[str, bytes], node: NodeId) -> None:
+        files = self._hosts[node].storage.files
+        files[CONFIG] = self._recipe.text_of(source)
+        files[AUTHKEY] = self._recipe.authkey_of(source)
+        files.pop(KEYRING, None)
+        files.pop(REMOVALS, None)
+
+    def _someone(self, but: NodeId = 0) -> Host | None:
+        """A listed node to work at, mostly a quorate one."""
+        here = [self._hosts[n] for n in self.listed() if n != but and self._hosts[n].can_connect()]
+        able = [host for host in here if host.node is not None and host.node.quorate(host.now())]
+        pool = able if able and self._random.random() < 0.9 else here
+        return self._random.choice(pool) if pool else None
+
+    # -- what is done ----------------------------------------------------------------------------------------
+
+    def _act(self, action: Action) -> None:
+        host = self._someone()
+        if host is None or host.node is None:
+            return
+        self.begun += 1
+        self._say(f"administrator at node {host.me}: {action.kind}")
+        draft, what = self._draft(host), action.kind
+        match what:
+            case "rotate":
+                self.rotate(host)
+            case "two-rotations":
+                other = self._someone(but=host.me)
+                for one in (host, other):
+                    if one is not None:
+                        self.rotate(one)
+            case "two-changes":
+                other = self._someone(but=host.me)
+                self._edit("token", draft, host)
+                self._propose(host, draft, what)
+                if other is not None and other.node is not None:
+                    draft = self._draft(other)
+                    self._edit("priority", draft, other)
+                    self._propose(other, draft, what)
+            case "wrong":
+                self._edit(
+                    self._random.choice(("wrong-address", "wrong-quorum", "wrong-value", "wrong-name")), draft, host
+                )
+                self._propose(host, draft, what)
+            case "stale":
+                draft.version -= self._random.choice((1, 1, 2))
+                self._propose(host, draft, what)
+            case "set-expected" | "set-votes" | "cancel-wait":
+                self._request(host, what)
+            case "add":
+                self._add(host, draft)
+            case "remove" | "rejoin":
+                self._remove(host, draft, comes_back=what == "rejoin")
+            case _:
+                self._edit(what, draft, host)
+                self._propose(host, draft, what)
+        if action.crash:
+            self._clock.after(action.crash, self._crash)
+
+    def _crash(self) -> None:
+        running = [host for node, host in sorted(self._hosts.items()) if host.node is not None]
+        if running:
+            host = self._random.choice(running)
+            host.kill(power=self._recipe.plan.settings.durability == "disk")
+            self._clock.after(self._random.uniform(0.05, 1.0), host.start)
+
+    def _draft(self, host: Host) -> Draft:
+        assert host.node is not None
+        self._numbers += 1
+        draft = Draft(host.node.changes.config.text, self._numbers)
+        draft.version += 1
+        return draft
+
+    def _edit(self, what: str, draft: Draft, host: Host) -> None:
+        random = self._random
+        node = random.choice(sorted(draft.nodes))
+        link = random.choice(draft.links)
+        match what:
+            case "votes":
+                draft.nodes[node].set("quorum_votes", str(random.choice((1, 1, 2, 3))))
+                self._expect_all(draft)
+            case "expected":
+                total = sum(draft.votes.values())
+                draft.quorum.set("expected_votes", random.choice((None, str(total))))
+            case "option":
+                draft.quorum.set("expected_votes", None)  # waiting for more votes than there are would be for ever
+                draft.quorum.set("wait_for_all", random.choice((None, "0", "1")))
+            case "token":
+                usual = round(self._recipe.plan.settings.token * 1000)
+                draft.totem.set("token", str(round(usual * random.choice((0.75, 0.9, 1.0)))))
+            case "priority":
+                draft.interface(link).set("knet_link_priority", str(random.choice((0, 1, 2, 200))))
+            case "address":
+                draft.nodes[node].set(f"ring{link}_addr", address_of(node + (MOVED << 8), link)[0])
+            case "link-add":
+                added = next(k for k in range(8) if k not in draft.links)
+                for each, section in draft.nodes.items():
+                    section.set(f"ring{added}_addr", address_of(each, added)[0])
+            case "link-remove":
+                if len(draft.links) > 1:
+                    for section in draft.nodes.values():
+                        section.set(f"ring{link}_addr", None)
+                    draft.totem.items = [i for i in draft.totem.items if i is not draft.interface(link)]
+            case "wrong-address":
+                draft.nodes[host.me].set(f"ring{link}_addr", address_of(host.me + 200, link)[0])
+            case "wrong-quorum":
+                draft.quorum.set("expected_votes", str(10 * sum(draft.votes.values())))
+            case "wrong-value":
+                draft.totem.set("token", "soon")
+            case "wrong-name":
+                draft.totem.set("cluster_name", "another")
+            case "nothing":
+                pass
+
+    def _expect_all(self, draft: Draft) -> None:
+        """Fewer votes expected than there are would promise nothing."""
+        expected = draft.quorum.get("expected_votes")
+        if expected is not None and int(expected) < sum(draft.votes.values()):
+            draft.quorum.set("expected_votes", None)
+
+    def _add(self, host: Host, draft: Draft) -> None:
+        out = [node for node in sorted(self._hosts) if node not in draft.nodes]
+        if not out:
+            return
+        node = self._random.choice(out)
+        draft.add(node, self._recipe.identity(node), {link: address_of(node, link)[0] for link in draft.links})
+        self._expect_all(draft)
+        self._propose(host, draft, "add", lambda: self._join(host, node))
+
+    def _join(self, host: Host, node: NodeId) -> None:
+        """The new machine gets its files from the member where it was added, and is switched on."""
+        machine = self._hosts[node]
+        running = host.node
+        if running is None:
+            return
+        machine.kill()
+        files = {CONFIG: running.changes.config.text, AUTHKEY: running.endpoint.security.current_key.secret}
+        self._copy(files, node)
+        self._clock.after(self._random.uniform(0.0, 0.5), machine.start)
+
+    def _remove(self, host: Host, draft: Draft, comes_back: bool) -> None:
+        others = [node for node in sorted(draft.nodes) if node != host.me]
+        if len(others) < 2:
+            return
+        node = self._random.choice(others)
+        draft.remove(node)
+        draft.quorum.set("expected_votes", None)
+        if self._random.random() < 0.5:
+            self._say(f"node {node} is switched off to be removed")
+            self._hosts[node].kill()
+            if self._random.random() < 0.6:  # and powers on again later: it must stay out, harmlessly
+                self._clock.after(self._random.uniform(2.0, 4.0), self._hosts[node].start)
+            self._clock.after(self._random.uniform(0.0, 1.5), self._remove_now, host, node, comes_back)
+            return
+        self._propose(host, draft, "remove", (lambda: self._again(node)) if comes_back else None)
+
+    def _remove_now(self, host: Host, node: NodeId, comes_back: bool) -> None:
+        if not host.can_connect() or host.node is None:
+            return
+        draft = self._draft(host)
+        if node in draft.nodes and len(draft.nodes) > 2:
+            draft.remove(node)
+            draft.quorum.set("expected_votes", None)
+            self._propose(host, draft, "remove", (lambda: self._again(node)) if comes_back else None)
+
+    def _again(self, node: NodeId) -> None:
+        self._clock.after(self._random.choice((0.0, 0.02, 0.3, 1.0)), self._add_again, node)
+
+    def _add_again(self, node: NodeId) -> None:
+        host = self._someone(but=node)
+        if host is None:
+            return
+        draft = self._draft(host)
+        if node not in draft.nodes:
+            draft.add(node, self._recipe.identity(node), {link: address_of(node, link)[0] for link in draft.links})
+            self._expect_all(draft)
+            self._propose(host, draft, "add", lambda: self._join(host, node))
+
+    def _request(self, host: Host, what: str) -> None:
+        random, change = self._random, self._begin(host, what)
+        members = sorted(votes_in(self.text()))
+
+        def act(node: Node) -> None:
+            try:
+                if what == "set-expected":
+                    node.set_expected(random.randint(1, len(members) + 1), host.now())
+                elif what == "set-votes":
+                    node.votequorum.set_votes(random.choice(members), random.randint(0, 3))
+                else:
+                    node.votequorum.cancel_wait_for_all()
+                node.pump(host.now())
+            except ClusterError as error:
+                self._end(change, REFUSED, str(error))
+            else:
+                self._end(change, DONE)
+
+        host.do(act)
+
+    def rotate(self, host: Host) -> Change:
+        change = self._begin(host, "rotate")
+
+        def act(node: Node) -> None:
+            try:
+                change_id = node.rotate_key(host.now())
+            except ClusterError as error:
+                self._end(change, REFUSED, str(error))
+            else:
+                self._open[change_id] = change
+
+        host.do(act)
+        return change
+
+    def change_nothing(self, host: Host) -> Change:
+        """A new version of the same."""
+        return self._propose(host, self._draft(host), "nothing")
+
+    def calm(self) -> None:
+        """Everything has healed: a change and a rotation must go through, and disturb nobody."""
+        host = self._hosts[self._random.choice(self.listed())]
+        self._calm = [self.change_nothing(host)]
+        self._rings = self._present_rings()
+        self._clock.after(0.6, self._calm_rotation)
+
+    def _calm_rotation(self) -> None:
+        host = self._hosts[self._random.choice(self.listed())]
+        node = host.node
+        waits = node is None or node.changes.old_keys or node.rotation.due
+        if not waits and all(change.outcome == DONE for change in self._calm):
+            self._calm.append(self.rotate(host))
+
+    def check_calm(self, now: float) -> None:
+        """Raises Violation."""
+        for change in self._calm:
+            if change.outcome != DONE:
+                text = f"{change.what} at node {change.node} after everything healed: {change.outcome} {change.why}"
+                raise Violation(now, "A2", text.rstrip())
+        if self._calm and self._present_rings() != self._rings:
+            raise Violation(now, "L4", "the ring was formed again while a change or a rotation was made in a calm")
+
+    def _present_rings(self) -> dict[NodeId, RingId]:
+        nodes = {node: self._hosts[node].node for node in self.listed()}
+        return {node: running.endpoint.srp.ring_id for node, running in nodes.items() if running is not None}
+
+    def _propose(self, host: Host, draft: Draft, what: str, then: Callable[[], None] | None = None) -> Change:
+        change = self._begin(host, what)
+        change.body, change.then = draft.text(), then
+
+        def act(node: Node) -> None:
+            try:
+                change_id = node.change_config(change.body, host.now())
+            except ClusterError as error:
+                self._end(change, REFUSED, str(error))
+            else:
+                self._open[change_id] = change
+
+        host.do(act)
+        return change
+
+    def _begin(self, host: Host, what: str) -> Change:
+        change = Change(self._clock.now, host.me, host.process_number, what)
+        self.log.changes.append(change)
+        return change
+
+    def _end(self, change: Change, outcome: str, why: str = "") -> None:
+        change.ended, change.outcome, change.why = self._clock.now, outcome, why
+        self._say(f"administrator at node {change.node}: {change.what} {outcome} {why}".rstrip())
+        if outcome == DONE and change.then is not None:
+            change.then()
+
+    # -- told by the hosts -----------------------------------------------------------------------------------
+
+    def started(self, host: Host, node: Node) -> None:
+        """A process began with the configuration and keys of its disk."""
+        self._note_config(host, node, node.changes.config, started=True)
+        self._note_keys(host, node)
+
+    def heard(self, host: Host, node: Node, event: object) -> None:
+        """Whatever the node on this host says."""
+        match event:
+            case Concluded():
+                change = self._open.pop(event.change_id, None)
+                if change is not None:
+                    change.generation = node.endpoint.security.current_key.generation
+                    outcome = DONE if not event.reasons else UNKNOWN if event.unknown else REFUSED
+                    self._end(change, outcome, "; ".join(event.reasons))
+            case ConfigApplied():
+                self._note_config(host, node, event.config)
+            case KeysChanged():
+                self._note_keys(host, node)
+            case Removed() | RemovedNotice():
+                self.log.notices.append(Notice(self._clock.now, host.me, isinstance(event, Removed)))
+            case _:
+                pass
+
+    def ended(self, host: Host) -> None:
+        """The process is gone: what it was asked and did not answer is unknown."""
+        for change_id, change in list(self._open.items()):
+            if (change.node, change.process) == (host.me, host.process_number):
+                del self._open[change_id]
+                self._end(change, UNKNOWN, "the process is gone")
+
+    def _note_config(self, host: Host, node: Node, config: ClusterConfig, started: bool = False) -> None:
+        ring = node.endpoint.srp.ring_id
+        self.log.in_force.append(
+            InForce(self._clock.now, host.me, host.process_number, config.config_version, config.text, ring, started)
+        )
+
+    def _note_keys(self, host: Host, node: Node) -> None:
+        current, live = node.endpoint.security.current_key, node.changes.live_keys
+        self.log.keys.append(Keys(self._clock.now, host.me, host.process_number, current, tuple(live)))
+
+    def finish(self, running: Mapping[NodeId, Node]) -> None:
+        """The run is over."""
+        for node in sorted(running):
+            self._note_keys(self._hosts[node], running[node])
+            config = running[node].changes.config
+            self.log.final[node] = (config.config_version, config.text)
+        self.log.settled = self._recipe.plan.retire_after <= 1.0
+        out = [host for node, host in sorted(self._hosts.items()) if node not in running and host.process is not None]
+        now = self._clock.now
+        self.log.called = tuple(
+            host.me for host in out if host.process and host.node is not None and now - host.process.started >= CALL
+        )
+
+
+def links_of(recipe: Recipe) -> list[LinkId]:
+    """Every link that a configuration of this run may have: one more than at the start."""
+    links = Draft(recipe.text, 0).links
+    return [*links, *[k for k in range(8) if k not in links][:1]]
