@@ -17,7 +17,7 @@ from transport.ids import LinkId, NodeId
 
 WARM = 2.5  # seconds before the first fault: the ring forms, the store opens
 CALM = 5.0  # seconds after the last fault: everything must have converged by then; more where the token is slow
-SIZES = {1: 1, 2: 8, 3: 34, 4: 16, 5: 29, 6: 8, 7: 8, 8: 4, 9: 3, 16: 1, 32: 0.3}  # nodes -> how often
+SIZES = {1: 1, 2: 6, 3: 36, 4: 16, 5: 30, 6: 6, 7: 5, 8: 3, 9: 2, 16: 0.6, 32: 0.15}  # nodes -> how often
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,8 +59,9 @@ class Sums:
             found.append(f"{self.total('undecided'):.0f} keys were left without a verdict on linearizability")
         if whole:
             found += [f"no run had {name.replace('_', ' ')}" for name in TOTALS if not self.total(name)]
-            idle = [report.name for report in self.reports if report.failure is None and not report.counted]
-            if len(idle) > len(self.reports) // 10:
+            large = [report for report in self.reports if report.nodes >= ENOUGH["nodes"]]  # smaller ones never count
+            idle = [report.name for report in large if report.failure is None and not report.counted]
+            if len(idle) > len(large) // 10:
                 found.append(f"{len(idle)} seeds did less than {ENOUGH} and do not count: {' '.join(idle[:8])} ...")
         return found
 
