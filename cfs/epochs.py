@@ -77,14 +77,21 @@ def choose(ring: RingId, members: tuple[NodeId, ...], reports: dict[NodeId, Repo
     for node in [node for node, report in good.items() if report.end == START and report.cluster not in clusters]:
         del good[node]  # the first start was begun twice: this store is of the one that came to nothing
     if len(clusters) > 1:
-        text = "stores of different clusters meet here: " + names(good)
-        return Choice(reason=text, alarm=True)
+        return Choice(reason=f"stores of different clusters meet here: {_sides(good)}", alarm=True)
     behind = _drop_rolled_back(good)
     _drop_other_trees(good)
     if not good:
         return Choice(reason=f"no store of nodes {names(members)} can be relied on", behind=behind)
     leader = _leader(good)
     return replace(_judge(ring, members, reports, good, leader), behind=behind)
+
+
+def _sides(good: dict[NodeId, Report]) -> str:
+    """Who is of which cluster, as far as good stores tell."""
+    sides: dict[RingId, list[NodeId]] = {}
+    for node, report in sorted(good.items()):
+        sides.setdefault(report.cluster, []).append(node)
+    return " against ".join(f"nodes {names(side)}" for side in sides.values())
 
 
 def _some_good(reports: dict[NodeId, Report]) -> bool:

@@ -166,7 +166,7 @@ def test_stores_of_two_clusters_are_not_merged():
     other = report([(A, 1, M)], 5, cluster=RingId(2, 2))
     choice = decide((1, report([(A, 1, M)], 5)), (2, other))
     assert choice.alarm
-    assert choice.reason == "stores of different clusters meet here: 1, 2"
+    assert choice.reason == "stores of different clusters meet here: nodes 1 against nodes 2"
 
 
 def test_pending_change_needs_a_majority_of_both_sets():
