@@ -1,0 +1,66 @@
+"""What seeds draw: everything the configuration can say, and nothing it refuses; and the quorum device of a run."""
+
+from __future__ import annotations
+
+from random import Random
+
+from quorum.options import QuorumOptions, check
+from tests.sim.device import VALID, Arbiter
+from tests.sim.plan import SIZES, draw
+from tests.sim.settings import draw as draw_settings
+from tests.sim.settings import draw_quorum, possible
+from transport.ids import RingId
+
+OLD, NEW = RingId(4, 1, 1), RingId(8, 2, 1)
+
+
+def test_every_option_and_size_is_drawn() -> None:
+    """Over many seeds nothing is left out, and every combination is one that the product accepts."""
+    seen: set[str] = set()
+    sizes: set[int] = set()
+    for seed in range(2000):
+        plan, _ = draw(seed)
+        quorum = plan.settings.quorum
+        assert not check(quorum) and possible(quorum)
+        sizes.add(len(plan.nodes))
+        seen |= {name for name in QuorumOptions.__slots__ if getattr(quorum, name)}
+        seen |= {str(quorum.auto_tie_breaker) if isinstance(quorum.auto_tie_breaker, str) else "list"}
+        seen |= {plan.settings.durability, plan.settings.link_mode}
+    options = {"two_node", "wait_for_all", "last_man_standing", "allow_downscale", "expected_votes_tracking"}
+    assert seen >= options | {"expected_votes", "device", "master_wins", "lowest", "highest", "list"}
+    assert seen >= {"memory", "passive", "active", "rr"}
+    assert sizes == set(SIZES)
+
+
+def test_aspects_are_drawn_apart() -> None:
+    """What one aspect draws leaves the others as they were: the same seed with other sizes has the same load."""
+    three, _ = draw(7, 3)
+    five, _ = draw(7, 5)
+    assert (three.rate, three.keys, three.conditions) == (five.rate, five.keys, five.conditions)
+    assert draw(7)[0] == draw(7)[0]
+
+
+def test_votes_needed_follow_the_options() -> None:
+    """Q1 as scoped in DESIGN 4: more than half where one component is promised."""
+    random = Random(1)
+    votes = dict.fromkeys((1, 2, 3, 4), 1)
+    for _ in range(300):
+        settings = draw_settings(random, votes, (0, 1))
+        quorum = settings.quorum
+        lowered = quorum.two_node or quorum.last_man_standing or quorum.auto_tie_breaker or quorum.device
+        if not lowered and quorum.configured_expected >= 4:
+            assert settings.votes_needed >= 3 and settings.one_component
+        if quorum.auto_tie_breaker or quorum.last_man_standing:
+            assert settings.votes_needed <= 2 and not settings.one_component
+    assert all(not draw_quorum(random, votes).two_node for _ in range(100))
+
+
+def test_the_arbiter_votes_for_one_partition_at_a_time() -> None:
+    """Another ring gets the vote only when all who hold it for the old one have come along, or it has run out."""
+    arbiter = Arbiter()
+    assert arbiter.ask(1, OLD, 0.0) and arbiter.ask(2, OLD, 0.1)
+    assert not arbiter.ask(3, NEW, 0.2)
+    assert not arbiter.ask(2, NEW, 0.3)  # node 1 may still count it
+    assert arbiter.ask(1, NEW, 0.4) and arbiter.ask(2, NEW, 0.4)
+    assert not arbiter.ask(3, OLD, 0.5)
+    assert arbiter.ask(3, OLD, 0.5 + 2 * VALID)
