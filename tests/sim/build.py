@@ -77,7 +77,10 @@ class Recipe:
             foreign = tuple(ip for ip in config.transport.nodes[me].addresses.values() if ip not in self.host_ips(me))
             return Loaded(config, resolve(config.transport, {}), foreign)
 
-        saved = SavedState(*map(int, files[QUORUM_FILE].split())) if QUORUM_FILE in files else None
+        saved = None
+        if QUORUM_FILE in files:
+            highest, newcomer = map(int, files[QUORUM_FILE].split())
+            saved = SavedState(highest, newcomer)
         removed = removals.decode(files[REMOVALS]) if REMOVALS in files else Removals()
         keyring = keystore.restore(self.authkey_of(files), files.get(KEYRING))
         remembered = Remembered(int.from_bytes(files.get(RING_SEQ, b""), "big"), saved, image, removed)
