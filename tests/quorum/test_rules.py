@@ -421,6 +421,7 @@ def test_set_votes_that_would_lose_quorum_is_refused() -> None:
     world.ring(1, 2, 3)
     with pytest.raises(Refused):
         world.nodes[1].set_votes(3, 0)
+    assert world.nodes[1].view().votes == {1: 1, 2: 1, 3: 1}, "what was only judged changes nothing"
 
 
 def test_requests_need_a_ring() -> None:
