@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from clusterd.control import sockets
+from clusterd.control import frames, sockets
 from clusterd.lab import actions, files
 from clusterd.lab.layout import Lab
 from tests.live.cluster import ROOT, Cluster, eventually
@@ -156,6 +156,42 @@ def test_hostile_bytes_on_the_local_socket(lab: Make) -> None:
         one.close()
     assert cluster.pid(1) == pid
     print("RSS growth:", (rss(pid) - memory) >> 10, "KiB")
+    assert rss(pid) - memory < GROWTH
+    assert cluster.log(1).count("\n") - lines <= 20
+    assert "Traceback" not in cluster.log(1)
+
+
+def test_more_connections_than_there_are_places(lab: Make) -> None:
+    """Thousands that say nothing, some that stop within a frame: turned away or closed in time, and others get in."""
+    cluster = lab(1)
+    path, pid = cluster.lab.socket(1), cluster.pid(1)
+    memory, lines = rss(pid), cluster.log(1).count("\n")
+    kept: list[socket.socket] = []
+    try:
+        for number in range(2000):
+            with suppress(BlockingIOError, TimeoutError):  # the kernel's queue is full: that is turning away, too
+                kept.append(sockets.connect(path, 1.0))
+                if number < 100:
+                    kept[-1].sendall(frames.pack({"hello": 1, "client": "slow"}) + struct.pack("!I", 60_000) + b"x")
+        turned_away = 0
+        for one in kept[-100:]:
+            one.settimeout(5.0)
+            with suppress(ConnectionResetError, TimeoutError):
+                turned_away += b"LIMIT" in one.recv(65536)
+        assert turned_away > 0
+
+        def got_in() -> bool:
+            with cluster.client(1) as client:
+                return bool(client.put("in", b"x"))
+
+        eventually("a place is free when who says nothing is closed", got_in)
+    finally:
+        for one in kept:
+            one.close()
+    assert cluster.pid(1) == pid
+    print(
+        "connections:", len(kept), "told LIMIT of the last 100:", turned_away, "RSS growth:", (rss(pid) - memory) >> 10
+    )
     assert rss(pid) - memory < GROWTH
     assert cluster.log(1).count("\n") - lines <= 20
     assert "Traceback" not in cluster.log(1)
