@@ -33,7 +33,7 @@ from clusterd.control.server import ControlServer
 from clusterd.control.shapes import Cut
 from clusterd.node import NodeEvent
 from clusterd.notify import Notifier
-from clusterd.realtime import spare_new_tree
+from clusterd.realtime import schedule_worker, spare_new_tree
 from clusterd.reconfigure import Concluded
 from clusterd.sealed import read_sealed, seal, set_aside
 from clusterd.tell import Teller
@@ -47,6 +47,7 @@ from transport.exchange import RemovedNotice
 from transport.ids import LinkId
 from transport.io.driver import Driver, clock
 from transport.io.files import FileWriter
+from transport.io.fork import ForkWatch, has_generation
 from transport.io.sockopts import SocketTrouble
 from transport.io.udp import UdpSockets
 from transport.link.events import Address
@@ -96,6 +97,7 @@ class Daemon:
         self._discarded: list[Discarded] = []
         self._failed: str | None = None
         self._removing = False  # the file of removals is being written, the configuration follows
+        self._forks: ForkWatch | None = None
 
     # -- a life ----------------------------------------------------------------------------------------------
 
@@ -140,12 +142,13 @@ class Daemon:
         self._writer = FileWriter(loop, self._on_write_error)
         self._sockets = UdpSockets(loop, self._bindings(resolve), self._driver.datagrams, self._on_trouble)
         self._driver.attach(self._sockets)
+        self._watch_generation()
         cuts = os.environ.get("CLUSTERD_LAB_CUTS")
         if options.lab and cuts:  # in force from the first datagram on, before the lab can tell them
             from clusterd.lab.cuts import read
 
             self.set_cuts(read(cuts))
-        self._store.start(loop, self._on_disk)
+        self._store.start(loop, self._on_disk, schedule_worker)
         group = _gid(config.gids, self._log)
         self._server = ControlServer(
             self.backend, options.socket, self._log, lab=options.lab, authority=Authority(group=group)
@@ -191,6 +194,8 @@ class Daemon:
         await self._server.close()
         self._driver.close()
         self._sockets.close()
+        if self._forks is not None:
+            self._forks.close()
         await asyncio.to_thread(self._store.close)
         await asyncio.to_thread(self._writer.close)
         self._notify.close()
@@ -383,6 +388,19 @@ class Daemon:
         if not self._driver.closed:
             self._log.warning(f"the clock jumped by {seconds:+.1f} s: new keys with all nodes")
             self.node.renew_keys(clock())
+
+    def _watch_generation(self) -> None:
+        if has_generation():
+            try:
+                self._forks = ForkWatch(self._loop, self._machine_forked)
+            except OSError as error:
+                why = f"not told of a new generation id of this virtual machine ({error.strerror})"
+                self._log.warning(f"{why}: after going on from a snapshot of its memory, restart clusterd")
+
+    def _machine_forked(self) -> None:
+        """This machine goes on from a snapshot, or is a copy of another (DESIGN 6)."""
+        self._log.warning("this virtual machine goes on from a snapshot or as a copy: new keys with all nodes")
+        self._driver.call(self.node.renew_keys)
 
     def _beat(self) -> None:
         if self._notify.watchdog_interval is not None:
