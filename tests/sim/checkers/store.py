@@ -27,11 +27,15 @@ def check(history: History) -> None:
 
 def check_required_sets(history: History) -> None:
     """S1: at the moment of the ack the operation is on disk at the proposer and on a data majority, or, where the epoch
-    is narrow, on every member with a good store."""
+    is narrow, on every member with a good store. What was asked for before a loss of power and known committed may be
+    confirmed after it, also where `durability: memory` let the others lose it."""
+    spared = taken_by_power(history)
     for ack in history.durable:
         strangers = sorted(set(ack.votes) - set(history.votes))
         if strangers:
             raise Violation(ack.at, "S1", f"{strangers} are counted as holding data, but are no nodes with a disk")
+        if ack.id in spared:
+            continue
         if ack.proposer not in ack.holders:
             text = f"acknowledged by node {ack.proposer}, which does not have it on disk"
             raise Violation(ack.at, "S1", f"operation {ack.id.hex()} {text}")
@@ -48,6 +52,12 @@ def check_required_sets(history: History) -> None:
         if 2 * held <= total:
             text = f"acknowledged with {held} of {total} data votes on disk (nodes {list(ack.holders)})"
             raise Violation(ack.at, "S1", f"operation {ack.id.hex()} {text}")
+
+
+def taken_by_power(history: History) -> frozenset[bytes]:
+    """Operations that a loss of power may have taken: with `durability: memory` all that were begun before it."""
+    last = max(history.power_losses, default=-1.0)
+    return frozenset(call.id for call in history.calls if history.in_memory and call.invoked <= last)
 
 
 def check_every_call_ended(history: History) -> None:
@@ -77,14 +87,14 @@ def check_acked_is_kept(history: History) -> None:
     With `durability: memory` a loss of power may take what was acknowledged before."""
     branches = history.branches
     discarded = {ident for store in history.final for ident in store.discarded}
-    last_loss = max(history.power_losses, default=-1.0)
+    spared = taken_by_power(history)
     holders = {ack.id: set(ack.holders) for ack in history.durable}
     for call in history.calls:
         if call.outcome not in (ACKED, FAILED) or call.is_read:
             continue
         at = call.ended or 0.0
         if call.id in branches.gone:
-            if history.in_memory and at <= last_loss:
+            if call.id in spared:
                 continue
             epoch = history.epochs.get(call.epoch)
             narrow = epoch is not None and epoch.kind.name != "MAJORITY"

@@ -103,6 +103,16 @@ def test_in_memory_only_a_loss_of_power_may_take_a_write() -> None:
     assert broken(store.check_acked_is_kept, history) == "S1"
 
 
+def test_in_memory_a_write_of_before_a_loss_of_power_may_be_confirmed_after_it() -> None:
+    """It was received by the required set; that the others lost it since is what S1 excludes there."""
+    history = history_of(call(1, "put", 0.0, 3.0, ACKED, b"a", 5))
+    history.durable = [Durable(3.0, ident(1), 1, (1,), VOTES, RINGS[0])]
+    history.in_memory, history.power_losses = True, [2.0]
+    store.check_required_sets(history)
+    history.calls[0].invoked = 2.5
+    assert broken(store.check_required_sets, history) == "S1"
+
+
 def test_a_branch_is_judged_by_itself() -> None:
     """S2 and S4 hold on the line; what was shown of a branch that was set aside does not bind anybody after."""
     branch = call(1, "put", 0.0, 1.0, ACKED, b"a", 7)
