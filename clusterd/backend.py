@@ -288,6 +288,8 @@ class NodeBackend:
             raise OutcomeUnknown("the change was sent to all members but not concluded; look at status") from None
         finally:
             self._changes.pop(change_id, None)
+        if concluded.unknown:
+            raise OutcomeUnknown("; ".join(concluded.reasons) + "; look at status before asking again")
         if concluded.reasons:
             raise ConfigRefused(concluded.reasons[0], concluded.reasons)
 

@@ -131,12 +131,14 @@ class Reconfigure:
         return change_id
 
     def configuration(self, members: tuple[NodeId, ...]) -> None:
-        """The membership changed: a change under way is over, without effect."""
+        """The membership changed: a change under way is over. Here it had no effect; a member that went another way may
+        have had the last agreement before it went, and then put it in force."""
         change, self._change = self._change, None
         self._awaited = self._informed_of = None
         self._members = members
         if change is not None:
-            self._conclude(change, ["the membership changed before every member had agreed; nothing was changed"])
+            text = "the membership changed before all answers were here: not changed here, perhaps on nodes that left"
+            self._conclude(change, [text], unknown=True)
 
     def receive(self, sender: NodeId, payload: bytes, now: float) -> None:
         """A message of the configuration channel at its place in the order."""
@@ -310,9 +312,9 @@ class Reconfigure:
             silent = ", ".join(self._name_of(n) for n in change.members if n not in change.agreed)
             self._conclude(change, [f"{silent} did not answer within {_DEADLINE:.0f} s; nothing was changed"])
 
-    def _conclude(self, change: _Change, reasons: list[str]) -> None:
+    def _conclude(self, change: _Change, reasons: list[str], unknown: bool = False) -> None:
         if change.initiator == self._me:
-            self._events.append(Concluded(change.change_id, tuple(reasons)))
+            self._events.append(Concluded(change.change_id, tuple(reasons), unknown))
 
     def _multicast(self, what: int, body: bytes) -> None:
         self._events.append(Multicast(Writer().u8(_VERSION).u8(what).raw(body).done()))

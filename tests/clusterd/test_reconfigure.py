@@ -65,6 +65,19 @@ def test_all_agree_all_apply():
     assert ring.seen[2] == [apply] and ring.seen[3] == [apply]
 
 
+def test_a_change_cut_short_by_the_membership_is_unknown():
+    """All members or none, but a member that went another way may have heard the last agreement before: never told as
+    refused what may be in force somewhere (STYLE, "Errors")."""
+    ring = Ring(1, 2, 3)
+    change = ring.nodes[1].propose(Kind.CONFIG, b"text", 0.0)
+    event = ring.nodes[1].next_event()
+    assert isinstance(event, Multicast)
+    ring.nodes[1].receive(1, event.payload, 0.0)
+    ring.nodes[1].configuration((1,))
+    concluded = [event for event in iter(ring.nodes[1].next_event, None) if isinstance(event, Concluded)]
+    assert [(event.change_id, event.unknown) for event in concluded] == [(change, True)]
+
+
 def test_one_objection_changes_nothing_and_names_the_node():
     """A node that cannot take it refuses for all, and the initiator is told who and why."""
     ring = Ring(1, 2, 3)
