@@ -33,7 +33,7 @@ from clusterd.control.server import ControlServer
 from clusterd.control.shapes import Cut
 from clusterd.node import NodeEvent
 from clusterd.notify import Notifier
-from clusterd.realtime import schedule_worker, spare_new_tree
+from clusterd.realtime import spare_new_tree
 from clusterd.reconfigure import Concluded
 from clusterd.sealed import read_sealed, seal, set_aside
 from clusterd.tell import Teller
@@ -148,7 +148,7 @@ class Daemon:
             from clusterd.lab.cuts import read
 
             self.set_cuts(read(cuts))
-        self._store.start(loop, self._on_disk, schedule_worker)
+        self._store.start(loop, self._on_disk)
         group = _gid(config.gids, self._log)
         self._server = ControlServer(
             self.backend, options.socket, self._log, lab=options.lab, authority=Authority(group=group)
