@@ -14,6 +14,7 @@ from math import inf
 
 from cfs import wire
 from cfs.catchup import CatchUp
+from cfs.comparing import Comparing
 from cfs.condition import LEAVING, Condition
 from cfs.dataset import DataSetKeeper, follows
 from cfs.disk import StoreImage
@@ -83,6 +84,7 @@ class Replica:
         self._quorate, self._verdict = False, ""  # a verdict is about one membership
         self._reported = False
         self._claimed: int | None = None
+        self._comparing = Comparing(self.me, primary, self._store, self._send, self._now)
         self._attempt_begins()
 
     def _attempt_begins(self) -> None:
@@ -243,7 +245,9 @@ class Replica:
         report = self._report_time() if not self._reported and not self._closed else None
         turn = self._turned + PAUSE if self._busy else None
         ask = self._catchup.due if not self._closed else None
-        return earliest(self._proposals.next_deadline(), self._barriers.next_deadline(), stall, report, turn, ask)
+        compare = self._comparing.due(self._catchup.whole) if not self._closed else None
+        waiting = self._proposals.next_deadline(), self._barriers.next_deadline()
+        return earliest(*waiting, stall, report, turn, ask, compare)
 
     @property
     def _busy(self) -> bool:
@@ -378,6 +382,10 @@ class Replica:
             case wire.Barrier():
                 if sender == self.me and self._catchup.whole:
                     self._barriers.delivered(message.number, self.log.end.index)
+            case wire.Compare():
+                self._comparing.on_compare(sender, self._catchup.whole, self.log.end.index, self._now)
+            case wire.Tree():
+                self._other_trees(self._comparing.on_tree(sender, message))
             case wire.Need():
                 self._catchup.on_need(sender, message)
             case wire.Start():
@@ -411,6 +419,15 @@ class Replica:
             self._store.append(LogRecord.after(self.log.end, self._primary.ring, kind, body), operation)
         else:
             self._catchup.keep(kind, body)
+
+    def _other_trees(self, nodes: tuple[NodeId, ...]) -> None:
+        """S4: these have applied the same log and come to another tree."""
+        if self.me in nodes:
+            self._store.distrust(self.log.end)
+            self._catchup.fell_behind()
+        elif nodes:
+            where = f"at log index {self._comparing.place}"
+            self._say.error(f"store: the trees of {names(nodes)} differ from the others' {where}; they are resynced")
 
     # --- the way to a primary ------------------------------------------------------------------------------------
 
@@ -483,13 +500,14 @@ class Replica:
             if not self._reported and self._now >= self._report_time():
                 self._reported = True
                 self._send(store.report(self._data_set.nodes, self._seen, self.me))
+            self._readiness.tell(self._quorate, self._now)  # LOST before NEED: who is ready is sent nothing
             self._catchup.ask(self._now)
-            self._readiness.tell(self._quorate, self._now)
             self._claim()
             self._commit()
             self._catchup.serve(self._quorate)
             self._send_waiting()
             self._change_data_set()
+            self._comparing.tell(self._catchup.whole, self._now)
         if not store.behind:  # else in turns, however much comes in between
             store.apply()
         for token in self._barriers.done(self.state.index):

@@ -37,6 +37,7 @@ class LocalStore:
     """committed: the highest log index known committed.  trouble: why `health` is LOST, one sentence.
 
     take_all: nothing here can serve as the base of a transfer.
+    sampled: the tree's digest at the log index `sample` was told; None until the tree has come there.
     behind: there is more to apply than fits into a turn: `apply` goes on in the next, and only there.
     """
 
@@ -50,6 +51,8 @@ class LocalStore:
         self._checkpointed = image.position.index
         self._checkpoint_bytes = 0
         self._gone: list[object] = []  # what an earlier store was made of: let go of a little in each turn
+        self._sample_at = 0
+        self.sampled: bytes | None = None
         self.behind = False
         self.health = Health.FRESH if image.fresh else Health.LOST
         if image.health is StoreHealth.OK:
@@ -117,6 +120,11 @@ class LocalStore:
             digest=self.state.digest(),
         )
 
+    def sample(self, index: int) -> None:
+        """Note the tree's digest at this log index, at or behind what is visible."""
+        self._sample_at = index
+        self.sampled = self.state.digest() if self.state.index == index else None
+
     def distrust(self, base: LogPosition) -> None:
         """The others do not count this store: it does not, and is not shown, until resynced.
 
@@ -153,6 +161,8 @@ class LocalStore:
             most, done = turns.APPLIED if most is None else most, 0.0
             for record in self.log.slice(start, min(upto, start + most)):
                 done += self._apply_one(record)
+                if record.index == self._sample_at:
+                    self.sampled = self.state.digest()
                 if done >= most:
                     break
             self._trim()
@@ -265,6 +275,7 @@ class LocalStore:
             self._say.warning(f"store: this node's tree is set aside: it has writes {_LISTED}")
         self._gone += [*self.state.parts(), *self.log.slice(self.log.base.index, self.log.end.index)]
         self.state, self.log, self.committed = state, log, committed
+        self._sample_at, self.sampled = 0, None
         self.health, self.trouble, self.take_all = Health.GOOD, "", False
         self._operations.clear()
         self.journal.replaced(log.end.index, committed)

@@ -50,6 +50,8 @@ class Type(IntEnum):
     START = 8
     HAVE = 9
     CHUNK = 10
+    COMPARE = 11
+    TREE = 12
 
 
 class Health(IntEnum):
@@ -310,7 +312,34 @@ class Chunk:
         return cls(number, place, bool(last), reader.rest())
 
 
-Message = Report | Ready | Lost | Propose | ProposeSet | Barrier | Need | Start | Have | Chunk
+@dataclass(slots=True)
+class Compare:
+    """The log as it ends where this is delivered is where all that are whole tell their tree's digest."""
+
+    def body(self, writer: Writer) -> None:
+        pass
+
+    @classmethod
+    def read(cls, reader: Reader) -> Compare:
+        return cls()
+
+
+@dataclass(slots=True)
+class Tree:
+    """The digest of the sender's tree at log index `index`."""
+
+    index: int
+    digest: bytes
+
+    def body(self, writer: Writer) -> None:
+        writer.u64(self.index).raw(self.digest)
+
+    @classmethod
+    def read(cls, reader: Reader) -> Tree:
+        return cls(read_number(reader), reader.raw(DIGEST_BYTES))
+
+
+Message = Report | Ready | Lost | Propose | ProposeSet | Barrier | Need | Start | Have | Chunk | Compare | Tree
 
 _TYPES: dict[type[Message], Type] = {
     Report: Type.REPORT,
@@ -323,6 +352,8 @@ _TYPES: dict[type[Message], Type] = {
     Start: Type.START,
     Have: Type.HAVE,
     Chunk: Type.CHUNK,
+    Compare: Type.COMPARE,
+    Tree: Type.TREE,
 }
 _CLASSES: dict[int, type[Message]] = {int(number): made for made, number in _TYPES.items()}
 
