@@ -2,7 +2,7 @@
 
 Source: DESIGN 4 (S1-S6) and 7; docs/protocol-store.md has the messages, the rules and why they are safe. The parts:
 cfs/primary.py what all members share, cfs/store.py what this node holds, cfs/catchup.py how it gets what it lacks,
-cfs/readiness.py what it says of itself, cfs/proposals.py who waits for an answer. Inputs come in ring order; `_settle`
+cfs/readiness.py what it says of itself, cfs/waiting.py who waits for an answer. Inputs come in ring order; `_settle`
 after each of them draws every conclusion that became possible; what takes long goes on in turns (`handle_timeout`).
 """
 
@@ -23,13 +23,12 @@ from cfs.journal import STALLED
 from cfs.log import NO_MARK, Log, Mark
 from cfs.messages import Applied, Operation
 from cfs.primary import Primary
-from cfs.proposals import Barriers, Pending, Proposals
+from cfs.proposals import Pending
 from cfs.readiness import Readiness
 from cfs.records import LogRecord, RecordKind
 from cfs.refusals import expired
 from cfs.state import State
 from cfs.status import (
-    BarrierDone,
     BarrierFailed,
     Changed,
     Claim,
@@ -43,6 +42,7 @@ from cfs.status import (
 )
 from cfs.store import LocalStore
 from cfs.turns import PAUSE
+from cfs.waiting import Waiting
 from cfs.wire import Health
 from transport.core import Entropy, earliest
 from transport.core import Log as Logger
@@ -67,8 +67,7 @@ class Replica:
         self._turned = now  # when the last turn of what takes long was
         self._data_set = DataSetKeeper(me)
         self._seen: dict[NodeId, Mark] = {}  # claims of others, the highest
-        self._proposals = Proposals(settings)
-        self._barriers = Barriers(settings.deadline)
+        self._waiting = Waiting(settings, self._holders, lambda event: self._events.append(event))
         self._store = LocalStore(image, settings, log, self._applied)
         self._events.clear()  # what was applied while opening the store nobody watched yet
         self._leaving = False
@@ -105,7 +104,7 @@ class Replica:
         else:
             self._closed = False
             self._enter(Primary(change.ring_id, change.members))
-            self._barriers.interrupted()
+            self._waiting.barriers.interrupted()
         self._settle()
 
     def deliver(self, sender: NodeId, payload: bytes, transitional: bool, now: float) -> None:
@@ -151,7 +150,7 @@ class Replica:
         """
         self._now = now
         if not quorate:
-            self._give_up("quorum was lost while it was under way")
+            self._waiting.give_up("quorum was lost while it was under way")
         self._quorate, self._verdict = quorate, reason or "the votes do not suffice"
         self._settle()
 
@@ -189,7 +188,7 @@ class Replica:
         refusal = self.refusal()
         if refusal is not None:
             raise refusal
-        pending = self._proposals.add(operation, now)
+        pending = self._waiting.propose(operation, now)
         if pending is not None:
             self._send_proposal(pending)
 
@@ -221,7 +220,7 @@ class Replica:
         if reason:
             self._events.append(BarrierFailed(token, reason))
             return
-        self._barriers.add(token, now)
+        self._waiting.barriers.add(token, now)
         self._settle()
 
     def leave(self, now: float) -> None:
@@ -233,12 +232,12 @@ class Replica:
     def left(self, now: float) -> None:
         """It says goodbye now: what is still under way will have no outcome here."""
         self._now = now
-        self._give_up(LEAVING)
+        self._waiting.give_up(LEAVING)
 
     @property
     def waiting(self) -> bool:
         """Somebody here waits for the outcome of a write, or for a linearizable read."""
-        return len(self._proposals) > 0 or self._barriers.next_deadline() is not None
+        return bool(self._waiting)
 
     def next_timeout(self) -> float | None:
         stall = self._store.journal.stall_time() if self._readiness.announced else None
@@ -246,8 +245,7 @@ class Replica:
         turn = self._turned + PAUSE if self._busy else None
         ask = self._catchup.due if not self._closed else None
         compare = self._comparing.due(self._catchup.whole) if not self._closed else None
-        waiting = self._proposals.next_deadline(), self._barriers.next_deadline()
-        return earliest(*waiting, stall, report, turn, ask, compare)
+        return earliest(self._waiting.next_deadline(), stall, report, turn, ask, compare)
 
     @property
     def _busy(self) -> bool:
@@ -262,11 +260,7 @@ class Replica:
 
     def handle_timeout(self, now: float) -> None:
         self._now = now
-        for pending in self._proposals.expired(now):
-            text = f"not committed within {self.settings.deadline:g} s"
-            self._events.append(Outcome(pending.operation, None, text))
-        for token in self._barriers.expired(now):
-            self._events.append(BarrierFailed(token, f"not confirmed within {self.settings.deadline:g} s"))
+        self._waiting.expire(now)
         if now >= self._turned + PAUSE and self._busy:
             self._turn()
         self._settle()
@@ -381,7 +375,7 @@ class Replica:
                 self._on_propose_set(message)
             case wire.Barrier():
                 if sender == self.me and self._catchup.whole:
-                    self._barriers.delivered(message.number, self.log.end.index)
+                    self._waiting.barriers.delivered(message.number, self.log.end.index)
             case wire.Compare():
                 self._comparing.on_compare(sender, self._catchup.whole, self.log.end.index, self._now)
             case wire.Tree():
@@ -469,13 +463,7 @@ class Replica:
         current = not self._closed and self._catchup.kept is not None  # else: of an earlier choice
         if taken:
             self._events.append(Replaced("the history the other nodes went on with was taken over"))
-            for pending in self._proposals.unsent(NO_RING):
-                result = self.state.outcome(pending.operation.id)
-                if result is not None:
-                    self._proposals.take(pending.operation.id)
-                    self._events.append(
-                        Outcome(pending.operation, result, "", self._holders(result.index), repeated=True)
-                    )
+            self._waiting.replaced(self.state)
         if current and taken:
             self._catchup.complete = True
             self._append_kept()
@@ -510,8 +498,7 @@ class Replica:
             self._comparing.tell(self._catchup.whole, self._now)
         if not store.behind:  # else in turns, however much comes in between
             store.apply()
-        for token in self._barriers.done(self.state.index):
-            self._events.append(BarrierDone(token))
+        self._waiting.visible(self.state.index)
         store.checkpoint_if_due(self._now)
         summary = self._summary()
         if summary != self._told:
@@ -538,10 +525,7 @@ class Replica:
         """An operation became visible here."""
         if applied.changes:
             self._events.append(Changed(index, applied.changes))
-        pending = self._proposals.take(operation.id)
-        if pending is not None:
-            holders = self._holders(index)
-            self._events.append(Outcome(pending.operation, applied.result, "", holders, applied.repeated))
+        self._waiting.applied(operation, applied, index)
 
     def _holders(self, index: int) -> tuple[NodeId, ...]:
         """Whose disks are known to hold the log up to `index`, visible here."""
@@ -558,9 +542,9 @@ class Replica:
             return
         if self._resend:
             self._resend = False
-            for pending in self._proposals.unsent(self._primary.ring):
+            for pending in self._waiting.unsent(self._primary.ring):
                 self._send_proposal(pending)
-        number = self._barriers.to_send()
+        number = self._waiting.barriers.to_send()
         if number is not None:
             self._send(wire.Barrier(number), safe=True)
 
@@ -569,9 +553,3 @@ class Replica:
         change = self._data_set.due(self._primary, self.log, self.committed) if self._catchup.whole else None
         if change is not None:
             self._send(wire.ProposeSet(change))
-
-    def _give_up(self, reason: str) -> None:
-        for pending in self._proposals.take_all():
-            self._events.append(Outcome(pending.operation, None, reason))
-        for token in self._barriers.take_all():
-            self._events.append(BarrierFailed(token, reason))
