@@ -83,11 +83,12 @@ class Changes:
         self._keyring = keyring
         self._entropy = entropy
         self._log = log
-        self._last_generation = 0  # of a key made here, in use or given up: a number is never given to two secrets
+        self._last_generation = 0  # of a key made or given up here: a number is never given to two secrets
 
     def judge(self, kind: Kind, body: bytes, in_force: bool) -> list[str] | None:
         """Reasons against a change; none: agreed; None: cannot say yet. in_force: the cluster runs it already."""
         if kind is Kind.KEY:
+            self._forget_other_keys(body)
             return self._judge_key(body)
         try:
             loaded = self._load(body)
@@ -105,12 +106,25 @@ class Changes:
 
     def _judge_key(self, body: bytes) -> list[str] | None:
         generation = int.from_bytes(body[:8], "big")
-        key = next((k for k in self._keyring.live() if k.generation == generation), None)
-        if key is None:
-            return None  # it travels beside the ring and may come yet
-        if key_name(key) != body:
-            return [f"another cluster key of generation {generation} is here: two rotations met; try again"]
-        return []
+        if any(key_name(key) == body for key in self._keyring.live()):
+            return []
+        current = self._keyring.current.generation
+        if generation <= current:
+            return [f"cluster key generation {current} is in use: two rotations met; try again"]
+        if self._keyring.gave_up(generation, body[8:].decode("ascii", "replace")):
+            return [f"cluster key generation {generation} was given up for another: two rotations met; try again"]
+        return None  # it travels beside the ring and may come yet
+
+    def _forget_other_keys(self, body: bytes) -> None:
+        """This key's turn has come in the order: any other that is not in use belongs to a rotation that came to
+        nothing, or will be refused. Whoever kept it could not take this one."""
+        for key in self._keyring.live():
+            if key.generation > self._keyring.current.generation and key_name(key) != body:
+                self._give_up(key.generation)
+
+    def _give_up(self, generation: int) -> None:
+        self._keyring.drop(generation)
+        self._last_generation = max(self._last_generation, generation)
 
     def difference(self, text: bytes) -> Difference:
         """What this text would change here. Raises ConfigRefused with every problem it has."""
@@ -146,23 +160,19 @@ class Changes:
         current = self._keyring.current.generation
         if any(key.generation < current for key in self._keyring.live()):
             raise Refused("the last key rotation is not over yet: two cluster keys are live; try again in a minute")
-        pending = [key.generation for key in self._keyring.live() if key.generation > current]
-        for generation in pending:  # of a rotation that came to nothing
-            self._keyring.drop(generation)
-        self._last_generation = max(current, above, self._last_generation, *pending) + 1
+        self._forget_other_keys(b"")
+        self._last_generation = max(current, above, self._last_generation) + 1
         return self._last_generation, new_secret(self._last_generation, self._entropy)
 
     def name_key(self, generation: int) -> bytes:
         """What the agreement calls a live generation."""
         return next(key_name(key) for key in self._keyring.live() if key.generation == generation)
 
-    def give_up_key(self, generation: int) -> bool:
-        """Forget a generation that did not come into use; whether there was one."""
-        current = self._keyring.current.generation
-        if generation <= current or not self._keyring.is_live(generation):
-            return False
-        self._keyring.drop(generation)
-        return True
+    def give_up_key(self, name: bytes) -> None:
+        """Forget the key of that name if it is here and did not come into use."""
+        for key in self._keyring.live():
+            if key.generation > self._keyring.current.generation and key_name(key) == name:
+                self._give_up(key.generation)
 
     @property
     def live_keys(self) -> list[ClusterKey]:

@@ -121,14 +121,18 @@ class Reconfigure:
         """Start a change; returns its id, and a Concluded event follows. Raises Refused."""
         if len(body) > MAX_TEXT:
             raise Refused(f"configuration of {len(body)} bytes, at most {MAX_TEXT}")
-        if self._change is not None:
-            raise Refused(f"{self._name_of(self._change.initiator)} is changing the configuration now: try again")
+        self.check_free()
         reasons = self._judge(kind, body, False)
         if reasons:
             raise Refused("; ".join(reasons))
         change_id = self._entropy(16)
         self._multicast(_PROPOSE, Writer().raw(change_id).u8(kind).blob(body).done())
         return change_id
+
+    def check_free(self) -> None:
+        """Raises Refused while a change is under way."""
+        if self._change is not None:
+            raise Refused(f"{self._name_of(self._change.initiator)} is changing the configuration now: try again")
 
     def configuration(self, members: tuple[NodeId, ...]) -> None:
         """The membership changed: a change under way is over. Here it had no effect; a member that went another way may

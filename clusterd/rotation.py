@@ -2,7 +2,8 @@
 
 make a key, hand it to all inside the sessions -> all agree on its name, in order -> in use -> the old one retires
 
-A rotation that comes to nothing leaves nothing behind: its key is given up, its number never used again.
+A rotation that comes to nothing leaves nothing in the way: who made its key gives it up at once, all others at the
+place in the order where the next one is proposed; its number is never used again by who knew of it.
 
 After a removal a rotation is due (DESIGN 6) as long as the key in use is one that the removed node may hold. Every
 member that put the removal in force remembers that, on disk (clusterd/removals.py), and says it at the barrier, so
@@ -40,20 +41,18 @@ class Rotation:
         self._told = 0  # as `outside`, by members at a barrier
         self._drop_at: float | None = None
         self._try_at: float | None = None
-        self._under_way: tuple[bytes, int] | None = None  # change id and generation
+        self._under_way: tuple[bytes, bytes] | None = None  # change id and the key's name
         self._events: deque[KeysChanged] = deque()
         self.retire_after = DROP_OLD_KEY
 
     def begin(self, now: float) -> bytes:
         """Make a key and propose it; the change's id, whose Concluded follows. Raises Refused."""
+        self._reconfigure.check_free()  # first: a key is handed to all as soon as it is added
         generation, secret = self._changes.new_key(self.outside)
         self._security.add_cluster_key(generation, secret, now)
-        try:
-            change_id = self._reconfigure.propose(Kind.KEY, self._changes.name_key(generation), now)
-        except Refused:
-            self._changes.give_up_key(generation)
-            raise
-        self._under_way = change_id, generation
+        name = self._changes.name_key(generation)
+        change_id = self._reconfigure.propose(Kind.KEY, name, now)
+        self._under_way = change_id, name
         self._tell(f"cluster key generation {generation} made")
         return change_id
 
@@ -61,9 +60,10 @@ class Rotation:
         """A change of ours is over, perhaps a rotation."""
         if self._under_way is None or event.change_id != self._under_way[0]:
             return
-        generation, self._under_way = self._under_way[1], None
-        if event.reasons and self._changes.give_up_key(generation):
-            self._tell(f"cluster key generation {generation} given up: {event.reasons[0]}")
+        name, self._under_way = self._under_way[1], None
+        if event.reasons:
+            self._changes.give_up_key(name)  # the others do when the next one's turn comes
+            self._tell(f"cluster key generation {int.from_bytes(name[:8], 'big')} given up: {event.reasons[0]}")
 
     def apply(self, body: bytes, initiator: str, now: float) -> None:
         """All members agreed on this key. Raises Refused, BadArgument."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections import deque
 from dataclasses import dataclass, field
 
 from transport.errors import BadArgument, Refused
@@ -24,6 +25,7 @@ MIN_SECRET = 32
 MAX_SECRET = 4096
 MAX_LIVE = 2
 MAX_RETIRED = 4
+MAX_GIVEN_UP = 16
 MAX_GENERATION = (1 << 64) - 1
 MAX_AHEAD = 1 << 32
 """How far above the key in use a generation somebody tells of may be: one a second for a century. Beyond, nobody could
@@ -71,13 +73,14 @@ class ClusterKey:
 class Keyring:
     """The cluster keys of one node. True between any two calls: the current one is live; live <= 2, retired <= 4."""
 
-    __slots__ = ("_current", "_live", "_retired")
+    __slots__ = ("_current", "_given_up", "_live", "_retired")
 
     def __init__(self, generation: int, secret: bytes) -> None:
         """The key this node starts with, used for sending. BadArgument as in ClusterKey.derive."""
         self._current = ClusterKey.derive(generation, secret)
         self._live: dict[int, ClusterKey] = {generation: self._current}
         self._retired: dict[int, ClusterKey] = {}
+        self._given_up: deque[tuple[int, str]] = deque(maxlen=MAX_GIVEN_UP)  # generation and fingerprint
 
     def __repr__(self) -> str:
         return (
@@ -99,6 +102,10 @@ class Keyring:
 
     def is_live(self, generation: int) -> bool:
         return generation in self._live
+
+    def gave_up(self, generation: int, fingerprint: str) -> bool:
+        """This key was dropped here before it came into use (the last 16 such are known)."""
+        return (generation, fingerprint) in self._given_up
 
     def find(self, generation: int) -> ClusterKey | None:
         """The key of a generation we accept in a handshake, live or retired."""
@@ -129,7 +136,11 @@ class Keyring:
         self._current = self._live[generation]
 
     def drop(self, generation: int) -> None:
-        """End a live generation; an older one than the current is kept as retired. Refused for the current one."""
+        """End a live generation; Refused for the current one.
+
+        An older one than the current is kept as retired. A newer one is given up: a member that has not heard of that
+        yet may hand it over once more, and it is not taken again.
+        """
         if generation == self._current.generation:
             raise Refused(f"cluster key generation {generation} is in use")
         key = self._live.pop(generation, None)
@@ -137,6 +148,8 @@ class Keyring:
             raise Refused(f"cluster key generation {generation} is not live")
         if generation < self._current.generation:
             self.retire(generation, key.secret)
+        else:
+            self._given_up.append((generation, key.fingerprint))
 
     def retire(self, generation: int, secret: bytes) -> None:
         """Keep an old key for latecomers (at start: from what was saved). The oldest of more than 4 is forgotten."""
@@ -150,7 +163,8 @@ class Keyring:
         """Take a key a member handed over in its session; True if anything changed.
 
         Never raises: what contradicts what we know (an older generation, another secret, a bad size) changes
-        nothing, nor does a generation no rotation can have come to. A newer generation than two live ones pushes out
+        nothing, nor does a generation no rotation can have come to, nor a key given up here, unless it is in use there
+        (who went another way may have heard the agreement). A newer generation than two live ones pushes out
         the one not in use: the rotation it belonged to was given up.
         """
         if not 0 <= generation - self._current.generation <= MAX_AHEAD:
@@ -160,6 +174,8 @@ class Keyring:
             try:
                 key = ClusterKey.derive(generation, secret)
             except BadArgument:
+                return False
+            if not in_use and self.gave_up(generation, key.fingerprint):
                 return False
             for other in [g for g in self._live if g != self._current.generation]:  # one at most
                 if other > generation:

@@ -103,3 +103,24 @@ def test_a_key_outside_that_cannot_be_does_not_make_the_next_one_impossible():
     change = rotate(memory, 1)
     memory.run(2.0)
     assert concluded(memory, 1, change) == () and generations(memory, 1) == [1, 2]
+
+
+def test_a_key_of_a_rotation_that_came_to_nothing_is_in_nobodys_way():
+    """Another member kept the given-up key, of the number the next rotation takes or of a higher one: all forget it
+    where the next one is proposed, and that one goes through."""
+    for stale in (2, 9):
+        memory = ring()
+        memory.hosts[3].node.endpoint.security._keyring.learn(stale, b"x" * 32, False)
+        change = rotate(memory, 1)
+        memory.run(3.0)
+        assert concluded(memory, 1, change) == ()
+        assert all(generations(memory, n) == [1, 2] for n in (1, 2, 3))
+
+
+def test_of_two_at_once_the_first_goes_through():
+    """The key of the second is forgotten by all, also by who made it, when the first one's turn has come."""
+    memory = ring()
+    first, second = rotate(memory, 1), rotate(memory, 2)
+    memory.run(12.0)
+    assert concluded(memory, 1, first) == () and concluded(memory, 2, second)
+    assert all(generations(memory, n) == [1, 2] for n in (1, 2, 3))

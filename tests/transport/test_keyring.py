@@ -118,3 +118,12 @@ def test_a_generation_no_rotation_came_to_is_not_learned() -> None:
     keyring = Keyring(5, OLD)
     assert not keyring.learn((1 << 64) - 1, NEW, in_use=True) and keyring.current.generation == 5
     assert keyring.learn(5 + MAX_AHEAD, NEW, in_use=True) and keyring.current.generation == 5 + MAX_AHEAD
+
+
+def test_a_key_given_up_here_is_not_learned_again_unless_it_is_in_use():
+    """A member that has not heard yet that a rotation came to nothing hands its key over once more."""
+    ring = Keyring(1, b"a" * 32)
+    assert ring.learn(2, b"b" * 32, in_use=False)
+    ring.drop(2)
+    assert not ring.learn(2, b"b" * 32, in_use=False) and not ring.is_live(2)
+    assert ring.learn(2, b"b" * 32, in_use=True) and ring.current.generation == 2
