@@ -88,7 +88,7 @@ class Token:
     ring_id: RingId
     token_seq: int  # +1 at every hop: tells a resent token from a new one
     seq: int  # highest message seq given out on this ring
-    head: int  # highest progress claim made on this ring
+    head: int  # what the claims are said below: the highest that is within reach of most
     install: int  # recovery: the last recovery message's seq, once `pending` is 0
     fcc: int  # bytes multicast by all in the last rotation
     backlog: int  # bytes waiting at all members
@@ -106,8 +106,8 @@ class Token:
         fields = []
         for aru, claim in zip(self.arus, self.claims, strict=True):
             fields.append(min(seq - aru, _U32_MAX))
-            # A claim too far below to be said is no claim: saturating would over-state it.
-            fields.append(NO_CLAIM if claim is None or head - claim >= NO_CLAIM else head - claim)
+            # A claim above the head, or too far below, cannot be said: saturating would over-state it.
+            fields.append(NO_CLAIM if claim is None or not 0 <= head - claim < NO_CLAIM else head - claim)
         for first, length in self.rtr:
             fields += (seq - first, length)
         return _TOKEN.pack(

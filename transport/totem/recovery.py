@@ -129,6 +129,7 @@ class Recovery:
         ring.begin(now)
         token = ring.held
         assert token is not None
+        token.install = min(token.install, token.seq)  # nobody gave out more; recovery would never end
         members = len(ring.members)
         if token.ready == members and self._ready:  # all but us ready without us: not believed
             return True

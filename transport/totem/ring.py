@@ -17,6 +17,7 @@ from typing import Protocol
 from transport.config import TotemConfig
 from transport.ids import NodeId, RingId
 from transport.totem import flow
+from transport.totem.claims import claims_head
 from transport.totem.messages import (
     MCAST_HEAD,
     REST_TURN,
@@ -249,14 +250,13 @@ class Ring:
         for i, aru in enumerate(token.arus):
             if aru > arus[i] and i != me:
                 arus[i] = aru
-        if token.head > self.head:
-            self.head = token.head
         claims = self.claims
         for i, claim in enumerate(token.claims):
             if i != me:
                 known = claims[i]
                 claims[i] = claim if claim is None or known is None or claim > known else known
         self.note_own()
+        self.head = claims_head(claims, self.my_claim)
 
     def report(self, node: NodeId, aru: int, claim: int | None) -> None:
         """What a member said of itself in a progress datagram."""
@@ -268,8 +268,6 @@ class Ring:
         known = self.claims[i]
         if claim is None or known is None or claim > known:
             self.claims[i] = claim
-            if claim is not None and claim > self.head:
-                self.head = claim
         self.note_own()
 
     def note_own(self) -> None:
@@ -279,8 +277,6 @@ class Ring:
             aru = self.cap
         self.arus[self.index] = aru
         self.claims[self.index] = self.my_claim
-        if self.my_claim is not None and self.my_claim > self.head:
-            self.head = self.my_claim
         self.stable = min(self.arus)
         upto = self.stable if self.stable < self.delivered else self.delivered
         if upto > self.window.released:
@@ -388,7 +384,7 @@ class Ring:
         self.note_own()
         token.arus = self.arus[:]
         token.claims = self.claims[:]
-        token.head = self.head
+        token.head = self.head = claims_head(self.claims, self.my_claim)
         token.fcc = self._others_bytes + self.visit_bytes
         self._last_bytes = self.visit_bytes
         token.backlog = max(0, token.backlog - self._last_backlog) + backlog

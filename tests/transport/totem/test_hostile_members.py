@@ -11,6 +11,7 @@ from tests.fuzz.ring import LOST, ME, victim
 from transport.config import TotemConfig
 from transport.events import Persist
 from transport.ids import NO_RING, RingId
+from transport.totem.claims import claims_head
 from transport.totem.commit import Commit
 from transport.totem.joins import CommitToken, Entry, Join, View
 from transport.totem.messages import CONTINUES, CUT, NO_CLAIM, Token, Want, pack_mcast
@@ -287,3 +288,61 @@ def test_claims_at_the_end_of_all_numbers_are_survived() -> None:
     sent = [send for send in drain(srp, now + 0.2) if send.kind == "token"]
     assert sent and all(claim is None or claim < 1 << 62 for claim in Token.decode(sent[-1].frame).claims)
     assert NO_CLAIM == 0xFFFFFFFF
+
+
+def test_an_absurd_claim_costs_only_the_claim_of_who_made_it() -> None:
+    """By a report, or on the token with its head: what the others claim is still said (claims are u32 below head)."""
+    far = (1 << 62) - 1
+    srp, now = victim("holding the token")
+    ring = ring_of(srp)
+    drain(srp, now)
+    srp.set_progress(7)
+    ring.report(3, 0, 6)
+    ring.report(1, 0, far)
+    srp.handle_timeout(now + 0.2)
+    said = [Token.decode(send.frame).claims for send in drain(srp, now + 0.2) if send.kind == "token"]
+    assert ring.members == (1, 2, 3) and said[-1] == [None, 7, 6]
+    token = token_of(ring, token_seq=ring.token_seq + 2, head=far, claims=[far, None, None])
+    assert ring.take(token, now + 0.3)
+    ring.begin(now + 0.3)
+    ring.report(3, 0, 8)
+    ring.forward(0, now + 0.3)
+    assert Token.decode(ring.resend_frame).claims == [None, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("claims", "me", "head"),
+    [
+        ([], None, 0),
+        ([5, 9, 7], 7, 9),
+        ([5, 1 << 61, 7], 7, 7),
+        ([5, 1 << 61], 5, 5),  # as many there as here: by our own
+        ([5, 1 << 61], 1 << 61, 1 << 61),
+        ([5, 1 << 61], None, 5),  # of others only: the lower one
+        ([0, 1 << 40, (1 << 40) + 3], 0, (1 << 40) + 3),  # low ones are no better
+        ([5, 5 + (1 << 31)], 5, 5 + (1 << 31)),
+    ],
+)
+def test_the_head_is_the_highest_claim_within_reach_of_most(claims: list[int], me: int | None, head: int) -> None:
+    """One claim far from all others cannot be said, rather than all others."""
+    assert claims_head([*claims, None], me) == head
+
+
+def test_an_install_seq_nobody_gave_out_does_not_keep_recovery_from_ending() -> None:
+    """The install seq is the last one given out when all have carried theirs over: it is never above the token's."""
+    srp, now = victim("recovery")
+    ring = ring_of(srp)
+    drain(srp, now)
+    turn = ring.token_seq + 1
+    while (turn - 1 - ring.index) % 3:
+        turn += 1
+    for seq in (1, 2, 3):
+        srp.receive(1, pack_mcast(ring.wire_id, seq, 1, 0, b""), now)
+    for lap in range(3):
+        now += 0.001
+        token = token_of(ring, token_seq=turn + 3 * lap, seq=ring.seq, pending=0 if lap else 3)
+        token.ready = 2
+        token.install = 1 << 61
+        srp.receive(1, token.encode(), now)
+        drain(srp, now)
+    assert srp.phase == "operational"
