@@ -153,10 +153,9 @@ class Primary:
             return 0
         force, pending = sets
         if self.narrow:
-            required = [node for node in self.ready if node in force.votes]
-            if not votes_of(required, force):
+            if not votes_of(self.ready, force):
                 return 0
-            index = min(self.claims.get(node, 0) for node in required)
+            index = min(self.claims.get(node, 0) for node in self.ready)  # learners too: status names them as holders
         else:
             index = majority_index(self.claims, force, self.members)
             if pending is not None and index >= pending[0]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cfs.primary import enough, majority_index
-from cfs.records import DataSet
+from cfs.epochs import Choice
+from cfs.primary import Primary, enough, majority_index
+from cfs.records import DataSet, EpochKind
+from transport.ids import RingId
 
 
 @pytest.mark.parametrize(
@@ -42,3 +44,18 @@ def test_data_majority(nodes: set[int], votes: dict[int, int], members: tuple[in
 def test_index_on_disk_on_a_majority(claims: dict[int, int], votes: dict[int, int], index: int):
     """The highest index that a required set has."""
     assert majority_index(claims, DataSet(1, votes), tuple(votes)) == index
+
+
+def test_a_narrow_write_is_on_every_disk_that_status_names() -> None:
+    """DESIGN 7: "on *every* member with a good store"; S1: it "holds while any member of that component survives". Node
+    4 holds the state but is in no data set yet; who says LOST is named no longer and not waited for."""
+    primary = Primary(RingId(7, 1, 1), (1, 4))
+    data_set = DataSet(1, {1: 1, 2: 1, 3: 1})
+    primary.choice = Choice(leader=1, kind=EpochKind.NARROW, data_set=data_set, good=frozenset({1, 4}))
+    primary.opened, primary.first_index, primary.ready = True, 5, {1, 4}
+    primary.claims = {1: 9, 4: 7}
+    assert primary.committed((data_set, None)) == 7
+    primary.say_lost(4)
+    assert primary.committed((data_set, None)) == 9
+    primary.say_lost(1)
+    assert primary.committed((data_set, None)) == 0
