@@ -515,6 +515,8 @@ class Cluster:
             self.count("refused")
         except Expired:
             del node.attempts[operation.id]
+            if earlier is not None:  # it is under way all the same, and gets its own outcome
+                node.attempts[operation.id] = earlier
             attempt.unknown, attempt.ended = True, self.now
             self.count("expired at once")
         self._pump(node)
