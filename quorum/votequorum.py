@@ -33,6 +33,7 @@ from quorum.messages import (
     encode,
 )
 from quorum.options import MAX_VOTES, QuorumOptions, check
+from quorum.seldom import Seldom
 from quorum.votes import objection_to_expected, objection_to_votes, threshold
 from transport.core import Log, Timers, earliest
 from transport.errors import BadArgument, Refused, WireError
@@ -78,9 +79,10 @@ class Votequorum:
         self.malformed = 0
         """Messages that were none of ours, or not from a member."""
         self._name_of = name_of
-        self._log = log
+        self._log = Seldom(log)
+        self._verdict_log = Seldom(log)  # of its own: what members say must not hide what came of it
         self._saved = saved
-        self._electorate = Electorate(me, options, saved, name_of, log)
+        self._electorate = Electorate(me, options, saved, name_of, self._log)
         self._lease = Lease(options.t_excl)
         self._timers = Timers()
         self._events: deque[Multicast | Verdict | SaveState] = deque()
@@ -136,6 +138,7 @@ class Votequorum:
 
     def sync_activate(self, states: dict[NodeId, bytes], now: float, newest: Collection[NodeId] = ()) -> None:
         """All members' words are in: count, and tell the verdict. newest: see Electorate.settle."""
+        self._log.now = now
         infos = {}
         for node in self._members:
             try:
@@ -155,6 +158,7 @@ class Votequorum:
 
     def receive(self, sender: NodeId, payload: bytes, now: float) -> None:
         """A message at its place in the order, outside the barrier."""
+        self._log.now = now
         try:
             message = decode(payload)
         except WireError:
@@ -356,6 +360,7 @@ class Votequorum:
         return earliest(self._timers.next(), self._until if self._told.quorate and self._until < math.inf else None)
 
     def handle_timeout(self, now: float) -> None:
+        self._log.now = self._verdict_log.now = now
         for name in self._timers.expired(now):
             if name == "window":
                 self._electorate.on_window()
@@ -412,6 +417,7 @@ class Votequorum:
 
     def _judge(self, now: float, tell: bool = False) -> None:
         """Tell the verdict if it changed, or in any case. Held back while the barrier is not passed."""
+        self._log.now = self._verdict_log.now = now
         self._save()
         if self._syncing or not self._members:
             return
@@ -447,7 +453,7 @@ class Votequorum:
 
     def _tell(self, verdict: Verdict, until: float) -> None:
         if verdict.quorate != self._told.quorate:
-            say = self._log.info if verdict.quorate else self._log.warning
+            say = self._verdict_log.info if verdict.quorate else self._verdict_log.warning
             say(f"{'quorate' if verdict.quorate else 'not quorate'}: {verdict.reason}")
         self._told, self._until = verdict, until
         self._events.append(verdict)

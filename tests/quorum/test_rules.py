@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from quorum import messages
-from quorum.votequorum import SavedState
+from quorum.messages import CancelWait, SetExpected, SetVotes, encode
+from quorum.votequorum import SavedState, Votequorum
 from tests.quorum.world import World, options_of, with_nodes
+from transport.core import SilentLog
 from transport.errors import BadArgument, Refused
 from transport.ids import RingId
 
@@ -588,3 +591,35 @@ def test_a_lost_state_without_tracking_costs_nothing() -> None:
     world.start(2)
     world.ring(1, 2)
     assert world.nodes[2].quorate(world.now)
+
+
+class Lines(SilentLog):
+    """A Log that keeps its lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def info(self, event: str, **fields: Any) -> None:
+        self.lines.append(event)
+
+    warning = error = info
+
+
+def test_a_member_does_not_fill_the_log_of_the_others() -> None:
+    """Votes set again and again, and a word that cannot be read in ring after ring, are not a line each for ever."""
+    log = Lines()
+    core = Votequorum(1, options_of(3), SavedState(), lambda n: f"n{n}", log)
+    for seq in range(1, 1001):
+        core.sync_init((1, 2), RingId(seq, 1), (1, 2), 1.0)
+        core.sync_activate({1: core.sync_state(), 2: b"?"}, 1.0)
+        core.receive(2, encode(SetExpected(1 + seq % 9)), 1.0)
+        core.receive(2, encode(SetVotes(2, seq % 5)), 1.0)
+        core.receive(2, encode(CancelWait()), 1.0)
+        core.beat(2, 1.0, 1.0)
+    assert 10 < len(log.lines) < 100
+    before = len(log.lines)
+    core.receive(2, encode(SetVotes(2, 1)), 100.0)
+    said = log.lines[before:]
+    assert said[0].startswith("n2 sets the votes of n2 to 1 (") and said[0].endswith(
+        " lines before this one were left out)"
+    )
