@@ -326,7 +326,9 @@ class Connection(asyncio.Protocol):
             pushed.cancel = self._backend.watch_events(pushed.push)
 
     def _seen(self, operation: Operation, result: Any) -> object:
-        """A listing without what the path rules hide from this client."""
+        """A listing without what the path rules hide from this client; the status with what came over the socket."""
+        if operation.name == "status":
+            return {**result, "socket": self._server.stats.counts()}
         if operation.name != "fs_ls" or self._server.authority.owner(self.peer):
             return result
         return {**result, "entries": [entry for entry in result["entries"] if self.may_touch(entry["path"])]}

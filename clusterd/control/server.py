@@ -19,6 +19,7 @@ from clusterd.control.backend import Backend
 from clusterd.control.connection import Connection
 from clusterd.control.credentials import Authority, PathRule, Peer
 from clusterd.control.operations import Permission
+from clusterd.control.shapes import SocketCounts
 from transport.core import Log
 
 
@@ -54,6 +55,16 @@ class Stats:
     slow: int = 0  # subscriptions and connections ended because their client did not read
     requests: int = 0
     bugs: int = 0  # operations that failed with an error of ours
+
+    def counts(self) -> SocketCounts:
+        """For the status."""
+        return {
+            "accepted": self.accepted,
+            "turned_away": self.turned_away,
+            "garbage": self.garbage,
+            "slow": self.slow,
+            "bugs": self.bugs,
+        }
 
 
 class ControlServer:

@@ -6,7 +6,7 @@ Unix time, ids are ints, lists sort by id, ring ids are "REP.SEQHEX", unknown is
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
@@ -94,7 +94,20 @@ class StoreInfo(TypedDict):
     alarm: bool
 
 
+class SocketCounts(TypedDict):
+    """The local socket since the daemon's start. turned_away: too many clients; garbage: connections ended for bytes
+    that are not our protocol; slow: clients that did not read; bugs: operations that failed by a mistake of ours."""
+
+    accepted: int
+    turned_away: int
+    garbage: int
+    slow: int
+    bugs: int
+
+
 class Status(TypedDict):
+    """socket: added by the server that answers."""
+
     contract: int
     time: float
     node: NodeInfo
@@ -103,6 +116,7 @@ class Status(TypedDict):
     quorum: Quorum
     nodes: list[Node]
     store: StoreInfo
+    socket: NotRequired[SocketCounts]
 
 
 class Link(TypedDict):

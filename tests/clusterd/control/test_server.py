@@ -109,6 +109,16 @@ def test_garbage_ends_the_connection_and_is_counted(node: Served, garbage: bytes
         assert client.ping()["version"] == "0.1.0"
 
 
+def test_the_status_shows_what_came_over_the_local_socket(node: Served):
+    """Garbage is counted where somebody can see it."""
+    raw = Raw(node, hello=False)
+    raw.sock.sendall(struct.pack("!I", 0xFFFFFFFF))
+    assert raw.closed()
+    with Client(node.path) as client:
+        counts = client.status()["socket"]
+    assert counts == {"accepted": 2, "turned_away": 0, "garbage": 1, "slow": 0, "bugs": 0}
+
+
 def test_an_id_that_is_in_use_is_garbage(node: Served):
     """Two answers under one id could not be told apart."""
     node.backend.hang = True
