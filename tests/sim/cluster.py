@@ -11,7 +11,18 @@ from random import Random
 from tests.sim import actions
 from tests.sim.admin import Administrator, links_of
 from tests.sim.build import Recipe
-from tests.sim.checkers import administration, evs, groups, linearizability, liveness, once, quorum, store, watches
+from tests.sim.checkers import (
+    administration,
+    evs,
+    groups,
+    linearizability,
+    liveness,
+    once,
+    quorum,
+    replay,
+    store,
+    watches,
+)
 from tests.sim.clock import Clock
 from tests.sim.device import Arbiter
 from tests.sim.faults import Faults
@@ -21,6 +32,7 @@ from tests.sim.host import Host, World
 from tests.sim.network import Conditions, Network, PathKey
 from tests.sim.plan import Plan, aspect, draw
 from tests.sim.trace import Print, Trace
+from tests.sim.tree_load import TreeLoad
 from tests.sim.watchers import WATCHERS, Watcher
 from tests.sim.workload import Workload
 from transport.ids import NodeId, RingId
@@ -41,6 +53,7 @@ TOTALS = (
     "changes_refused",
     "rotations",
     "removals",
+    "replayed",
 )
 
 
@@ -116,10 +129,11 @@ class Cluster:
         self.hosts: dict[NodeId, Host] = {}
         workload = Workload(plan, self.clock, random, self.hosts, self.history, self._call_ended)
         self.workload = workload
+        self._tree_load = TreeLoad(plan, self.clock, aspect(plan.seed, "tree"), self.hosts, workload)
         self.processes = Processes(self.clock, aspect(plan.seed, "groups"), self.hosts)
         self._group_messages = 0
         self._trace = trace
-        self._undecided = self._watched = 0
+        self._undecided = self._watched = self._replayed = 0
         self._random = random
         self._leases = quorum.Leases(
             dict.fromkeys(votes, 0) if moving else votes,
@@ -185,6 +199,7 @@ class Cluster:
         for node in plan.nodes:
             clock.at(self._random.uniform(0.0, 0.3), self.hosts[node].start)
         self.workload.start(0.5)
+        self._tree_load.start(0.6)
         self.processes.start(0.7)
         for watcher in self._watchers:
             watcher.start()
@@ -197,6 +212,7 @@ class Cluster:
         slowness = plan.settings.slowness
         clock.run(plan.faults_end + 1.0)
         self.workload.stop()
+        self._tree_load.stop()
         self.processes.stop()
         clock.run(plan.faults_end + liveness.RING_WITHIN * slowness)
         listed = self.administrator.listed()
@@ -239,6 +255,8 @@ class Cluster:
             logged |= host.storage.ever_logged
             for ring, record in sorted(host.storage.epochs.items()):
                 history.epochs.setdefault(ring, record)
+            for place, body in host.storage.records.items():
+                history.records.setdefault(place, body)
             if node not in listed:
                 continue
             assert host.node is not None
@@ -250,7 +268,9 @@ class Cluster:
                     outcomes[call.id] = (result.code.name, result.revision)
             values = {entry.path: (entry.data, entry.revision) for entry in state.ls(recursive=True)}
             discarded, epoch = host.storage.discarded(), host.node.replica.log.end.epoch
-            history.final.append(FinalStore(node, state.revision, state.digest(), outcomes, values, discarded, epoch))
+            revision, digest = state.revision, state.digest()
+            stored = FinalStore(node, revision, digest, outcomes, values, discarded, epoch, state.index)
+            history.final.append(stored)
         history.logged = frozenset(logged)
 
     def _check(self) -> None:
@@ -262,6 +282,7 @@ class Cluster:
         store.check_epochs_form_one_line(self.history)
         self._watched = watches.check(self.history)
         once.check(self.history)
+        self._replayed = replay.check(self.history)
         self._undecided = linearizability.check(self.history)
 
     # -- while it runs ---------------------------------------------------------------------------------------
@@ -325,6 +346,7 @@ class Cluster:
             datagrams=self.network.counts.sent,
             undecided=self._undecided,
             watched=self._watched,
+            replayed=self._replayed,
             group_messages=self._group_messages,
             changes_applied=log.total(administration.DONE) - log.total(administration.DONE, "rotate"),
             changes_refused=log.total(administration.REFUSED),

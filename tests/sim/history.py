@@ -37,7 +37,8 @@ UNKNOWN = "unknown"  # may have happened
 class Call:
     """One operation of a client, from its first attempt to its last answer.
 
-    kind: put | cas | rm | mkdir | mv | read | local.  key: the path.  value: written, or read (None: no such entry).
+    kind: put | cas | rm | mkdir | mv | read | local, or one of tests/sim/tree_load.py.  key: the path.
+    value: written, or read (None: no such entry).
     expected: the revision a cas asked for (0: must not exist).  ended None: still open.
     revision: ACKED: of the change (reads: of the entry, 0 = absent); FAILED: the entry's revision then, where told.
     process: which life of the node answered (or would have).  attempts: retries under the same id included; once one of
@@ -67,6 +68,11 @@ class Call:
     @property
     def is_read(self) -> bool:
         return self.kind in ("read", "local")
+
+    @property
+    def has_revision(self) -> bool:
+        """Did it, acknowledged, make a change with a revision of its own?"""
+        return not self.is_read and self.kind not in ("stage", "drop-staged", "limits", "parents")
 
     def __str__(self) -> str:
         shown = f"{self.kind} {self.key} at node {self.node} {self.outcome or 'open'}"
@@ -173,7 +179,7 @@ class Applied(NamedTuple):
 class FinalStore:
     """A node's store after everything healed: outcomes known by id -> (code word, revision); set aside: ids.
 
-    epoch: of the last record of its log.
+    epoch: of the last record of its log.  index: of the last one in its tree.
     """
 
     node: NodeId
@@ -183,6 +189,7 @@ class FinalStore:
     values: dict[str, tuple[bytes, int]]
     discarded: frozenset[bytes] = frozenset()
     epoch: RingId = NO_RING
+    index: int = 0
 
 
 @dataclass(slots=True)
@@ -193,6 +200,7 @@ class History:
     in_memory: `durability: memory`; power_losses: when the power of all nodes went.
     disk_losses: when what a node's disk held was lost, damaged or put back to an older copy.
     watches: one list for each watcher of the tree, in the order in which it was told.
+    records: what was at each epoch and index of any log: an encoded operation, None for another kind of record.
     """
 
     votes: dict[NodeId, int]
@@ -204,6 +212,7 @@ class History:
     applied: list[Applied] = field(default_factory=list)
     epochs: dict[RingId, EpochRecord] = field(default_factory=dict)
     final: list[FinalStore] = field(default_factory=list)
+    records: dict[tuple[RingId, int], bytes | None] = field(default_factory=dict)
     logged: frozenset[bytes] = frozenset()  # operation ids that ever were in any log
     votes_needed: int = 1
     in_memory: bool = False

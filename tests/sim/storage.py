@@ -51,6 +51,7 @@ class Storage:
         self.slow = 1.0
         self.ever_logged: set[bytes] = set()
         self.epochs: dict[RingId, EpochRecord] = {}
+        self.records: dict[tuple[RingId, int], bytes | None] = {}  # ever on this disk; None: no operation
         self.transfers = 0
 
     # -- asked by the process --------------------------------------------------------------------------------
@@ -124,6 +125,7 @@ class Storage:
     def _note_records(self, records: tuple[LogRecord, ...]) -> None:
         for record in records:
             ident = operation_id(record)
+            self.records.setdefault((record.epoch, record.index), record.body if ident is not None else None)
             if ident is not None:
                 self._place[ident] = (record.epoch, record.index)
                 self.ever_logged.add(ident)
