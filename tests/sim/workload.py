@@ -109,6 +109,18 @@ class Workload:
         self._servers[node].write(call, operation)
         return call
 
+    def ask(self, kind: str, operation: Operation, node: NodeId) -> None:
+        """One operation drawn elsewhere, with its id and what it does; asked, and asked again, like all others."""
+        self._numbers += 1
+        server, now = self._servers[node], self._clock.now
+        operation.writer, operation.time, operation.since = node, self._numbers, server.log_index()
+        call = Call(
+            operation.id, kind, operation.path, node, server.process_number, -1, now, to=operation.to, asked=now
+        )
+        self._operations[call.id] = operation
+        self._history.calls.append(call)
+        server.write(call, operation)
+
     def _call(self, number: int, kind: str, key: str, node: NodeId, client: int) -> Call:
         ident = number.to_bytes(4, "big") + self._random.randbytes(12)
         now = self._clock.now

@@ -114,7 +114,7 @@ def check_revisions_follow_real_time(history: History) -> None:
     """S2: of two writes, the one that was acknowledged before the other was begun has the lower revision. What was set
     aside since is no part of the order."""
     branches = history.branches
-    writes = [c for c in history.calls if c.outcome == ACKED and not c.is_read and c.ended is not None]
+    writes = [c for c in history.calls if c.outcome == ACKED and c.has_revision and c.ended is not None]
     writes = [c for c in writes if branches.keeps(c)]
     begun = sorted(writes, key=lambda c: c.invoked)
     ended = sorted(writes, key=lambda c: c.ended or 0.0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from tests.sim.history import ACKED, History, Violation, Watched
 
 OPS = {"put": "put", "cas": "put", "rm": "rm", "mkdir": "mkdir", "mv": "mv"}
+OPS |= {"make": "put", "part": "put", "time": "put", "put-staged": "put", "move": "mv", "delete": "rm"}
 
 
 def check(history: History) -> int:
@@ -48,7 +49,7 @@ def check_alike(history: History) -> None:
                 text = f"revision {event.revision} was told as {first.change} by node {first.node}"
                 raise Violation(event.at, "watch", f"{text} and as {event.change} by node {event.node}")
     for call in history.calls:
-        if call.outcome != ACKED or call.is_read or not branches.keeps(call) or call.revision not in changes:
+        if call.outcome != ACKED or not call.has_revision or not branches.keeps(call) or call.revision not in changes:
             continue
         event = changes[call.revision]
         if event.change is not None and (event.change.op, event.change.path) != (OPS[call.kind], call.key):
