@@ -1,7 +1,8 @@
 """corosync.conf as text and as a tree of sections with line numbers.
 
 Grammar and wording: corosync.conf(5) and the reference parser's behaviour (facts: votequorum.md section 10). Every
-error of a file is found in one pass; a line that is wrong is left out and the rest is read on.
+error of a file is found in one pass (the first hundred are told); a line that is wrong is left out and the rest is
+read on.
 
 A line with `{` anywhere opens a section, else one with `:` is a key, else one with `}` closes; `#` as the first
 non-blank character makes a comment, and nothing else does.
@@ -9,7 +10,7 @@ non-blank character makes a comment, and nothing else does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from transport.errors import ClusterError
@@ -17,6 +18,7 @@ from transport.errors import ClusterError
 MAX_LINE = 511  # bytes, the newline included
 MAX_PATH = 253  # characters of section names and key, joined with dots
 MAX_FILE = 256 * 1024
+MAX_PROBLEMS = 100  # told of one file; the others are a number
 _BLANK = b" \t\xa0"
 
 
@@ -31,17 +33,45 @@ class Problem:
         return f"{file}:{self.line}: {self.sentence}"
 
 
+class Problems(list[Problem]):
+    """The first MAX_PROBLEMS that were found. more: how many there were beyond these."""
+
+    def __init__(self, found: Iterable[Problem] = ()) -> None:
+        super().__init__()
+        self.more = 0
+        self.extend(found)
+
+    @property
+    def full(self) -> bool:
+        return len(self) >= MAX_PROBLEMS
+
+    def append(self, problem: Problem) -> None:
+        if self.full:
+            self.more += 1
+        else:
+            super().append(problem)
+
+    def extend(self, problems: Iterable[Problem]) -> None:
+        for problem in problems:
+            self.append(problem)
+
+    def lines(self, file: str) -> list[str]:
+        """As people read them, in line order, each once."""
+        told = sorted(set(self))
+        return [problem.at(file) for problem in told] + (
+            [Problem(told[-1].line, f"and {self.more} more").at(file)] if self.more else []
+        )
+
+
 class ConfigError(ClusterError):
-    """A configuration that cannot be used; every problem found, in line order."""
+    """A configuration that cannot be used; the problems found, in line order, of very many the first."""
 
     def __init__(self, file: str, problems: list[Problem]) -> None:
         self.file = file
-        self.problems = sorted(set(problems))
+        found = problems if isinstance(problems, Problems) else Problems(problems)
+        self.problems = sorted(set(found))
+        self.lines = found.lines(file)
         super().__init__("\n".join(self.lines))
-
-    @property
-    def lines(self) -> list[str]:
-        return [problem.at(self.file) for problem in self.problems]
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from clusterd.config.parser import ConfigError, Key, Problem, Section, parse
+from clusterd.config.parser import ConfigError, Key, Problem, Problems, Section, parse
 from clusterd.config.quorum import quorum_options
 from clusterd.config.sections import (
     Device,
@@ -100,8 +100,8 @@ def load(text: bytes, who: Who, file: str = "corosync.conf") -> ClusterConfig:
 class _Loader:
     def __init__(self, text: bytes, who: Who, file: str) -> None:
         self.file, self.text, self.who = file, text, who
-        self.problems: list[Problem] = []
-        self.warnings: list[Problem] = []
+        self.problems = Problems()
+        self.warnings = Problems()
         self.root = parse(text, self.problems)
 
     def load(self) -> ClusterConfig:
@@ -167,7 +167,7 @@ class _Loader:
             totem.keyfile,
             tuple(a.gid for a in access if a and a.gid),
             tuple(a.uid for a in access if a and a.uid),
-            tuple(w.at(self.file) for w in sorted(self.warnings)),
+            tuple(self.warnings.lines(self.file)),
             _flat(self.root),
             round(settings.token + 0.24, 3),
             system.sched_rr,
@@ -177,6 +177,9 @@ class _Loader:
 
     def _model(self, model: type[_Model], section: Section) -> _Model | None:
         """The section's keys, checked; later keys win. None when a value is wrong (the problems say which)."""
+        if self.problems.full:  # nobody reads on, and looking costs
+            self.problems.more += 1
+            return None
         keys = {key.name: key for key in section.keys}
         for name, key in keys.items():
             if name not in model.model_fields and model is not NodeSection:
@@ -212,11 +215,13 @@ class _Loader:
         return found
 
     def _nodes(self, nodelist: Section) -> list[tuple[Section, NodeSection]]:
-        nodes = [(s, m) for s in nodelist.named("node") if (m := self._model(NodeSection, s)) is not None]
+        listed = nodelist.named("node")
+        if len(listed) > MAX_RING_MEMBERS:
+            self._problem(nodelist, f"{len(listed)} nodes, at most {MAX_RING_MEMBERS} are supported")
+            listed = listed[:MAX_RING_MEMBERS]
+        nodes = [(s, m) for s in listed if (m := self._model(NodeSection, s)) is not None]
         if not nodes and not self.problems:
             self._problem(nodelist, "No nodelist with a node in it: every node of the cluster is listed there")
-        if len(nodes) > MAX_RING_MEMBERS:
-            self._problem(nodelist, f"{len(nodes)} nodes, at most {MAX_RING_MEMBERS} are supported")
         ids: set[int] = set()
         names: set[str] = set()
         keys: dict[bytes, int] = {}
@@ -329,7 +334,10 @@ class _Loader:
     # -- words -----------------------------------------------------------------------------------------------
 
     def _problem(self, section: Section, sentence: str, key: str = "") -> None:
-        self.problems.append(Problem(_line_of(section, key), sentence))
+        if self.problems.full:
+            self.problems.more += 1  # without looking for the line
+        else:
+            self.problems.append(Problem(_line_of(section, key), sentence))
 
     def _warn(self, section: Section, key: str, sentence: str) -> None:
         self.warnings.append(Problem(_line_of(section, key), sentence))

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusterd.config.parser import ConfigError
+from clusterd.config import schema
+from clusterd.config.parser import MAX_PROBLEMS, ConfigError
 from clusterd.config.schema import NotListed, Who, load
 from tests.clusterd.config.samples import BASE, config_of, node, nodelist, three
 
@@ -150,3 +151,32 @@ def test_any_lines_are_an_error_or_a_configuration(lines: list[str]):
         load("\n".join(lines).encode(), Who(node="n1"))
     except ConfigError as error:
         assert error.lines
+
+
+@pytest.mark.parametrize("line", ["x", "node {\n}", "interface {\nlinknumber: x\n}", "y: 1\n}"])
+def test_a_file_full_of_mistakes_is_refused_with_the_first_hundred(line: str, monkeypatch: pytest.MonkeyPatch):
+    """Any bytes cost little: some problems are told, the others are a number, and no more sections are looked into."""
+    looked: list[object] = []
+    for model in (schema.NodeSection, schema.Interface):
+        validate = model.model_validate
+        monkeypatch.setattr(model, "model_validate", lambda *a, validate=validate: looked.append(a) or validate(*a))
+    inside = "totem" if "interface" in line else "nodelist"
+    lines = errors_of(f"{inside} {{\n" + f"{line}\n" * 9_000 + "}\n")
+    assert len(lines) <= MAX_PROBLEMS + 1 and len(looked) <= MAX_PROBLEMS + 1
+    assert lines[-1].endswith(" more")
+
+
+def test_links_without_end_in_one_node_are_told_without_looking_up_each(monkeypatch: pytest.MonkeyPatch):
+    """The line of a key is looked for in its section: done for each of thousands, that is no cheap work any more."""
+    asked: list[str] = []
+    line_of = schema._line_of
+    monkeypatch.setattr(schema, "_line_of", lambda section, key: asked.append(key) or line_of(section, key))
+    keys = "".join(f"ring{n}_addr: 1\n" for n in range(8, 9_000))
+    lines = errors_of("nodelist {\nnode {\n" + keys + "}\n}\n")
+    assert len(lines) == MAX_PROBLEMS + 1 and len(asked) <= 2 * MAX_PROBLEMS
+
+
+def test_warnings_without_end_are_a_number():
+    """Unknown keys only warn; the first hundred are told."""
+    found = load((three() + "".join(f"k{n}: 1\n" for n in range(5_000))).encode(), Who("n1"))
+    assert len(found.warnings) == MAX_PROBLEMS + 1 and found.warnings[-1].endswith(" more")
