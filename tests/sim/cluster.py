@@ -35,10 +35,12 @@ from tests.sim.trace import Print, Trace
 from tests.sim.tree_load import TreeLoad
 from tests.sim.watchers import WATCHERS, Watcher
 from tests.sim.workload import Workload
+from transport.events import Delivery
 from transport.ids import NodeId, RingId
 
 LEASE_CHECK = 0.05  # seconds between looks at who says quorate, beside every change
 SAMPLE = 0.2  # seconds between samples of every store
+REST_WITHIN = 1.0  # seconds behind the end in which what is on its way arrives; what does not is E7's to tell
 ENOUGH = {"nodes": 3, "seconds": 15.0, "faults": 3, "acked": 50}  # what a run must have done to count
 TOTALS = (
     "gathers",
@@ -224,10 +226,21 @@ class Cluster:
         if self._one_line:
             self.administrator.calm()
         clock.run(plan.seconds)
+        while not self._at_rest() and clock.now < plan.seconds + REST_WITHIN:
+            clock.run(clock.now + LEASE_CHECK)
         liveness.check_last_writes(clock.now, last)
         self.administrator.check_calm(clock.now)
         self._finish()
         self._check()
+
+    def _at_rest(self) -> bool:
+        """Has every process heard what it sent? The stores compare their trees at any moment, also the last one."""
+        return all(
+            sum(1 for e in process.ring.events if isinstance(e, Delivery) and e.sender == process.node)
+            == len(process.ring.sent)
+            for process in self.history.processes
+            if process.ended is None
+        )
 
     def _heal(self) -> None:
         """The end of all faults: nothing is cut, paused, slow or down any more."""
