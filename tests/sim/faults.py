@@ -31,6 +31,9 @@ class Machine(Protocol):
     def pause(self) -> None: ...
     def resume(self) -> None: ...
     def wipe(self, keep_marker: bool) -> None: ...
+    def clock_jumped(self) -> None: ...
+    def set_address(self, link: LinkId, gone: bool) -> None: ...
+    def told_too_big(self, size: int) -> None: ...
 
 
 class Faults:
@@ -87,6 +90,13 @@ class Faults:
                 self._clog(fault)
             case "mtu-hole":
                 self._trouble(number, self._paths(fault.where, self._hosts), mtu=int(fault.amount))
+            case "too-big":
+                self._trouble(number, self._paths(fault.where, self._hosts), mtu=int(fault.amount))
+                hosts[0].told_too_big(int(fault.amount))
+            case "clock-jump":
+                hosts[0].clock_jumped()
+            case "address-gone":
+                hosts[0].set_address(fault.other[0], gone=True)
             case "noise":
                 share = fault.amount
                 self._trouble(
@@ -148,7 +158,9 @@ class Faults:
                 self._each(self._network.heal, self._link_paths(fault.where[0]))
             case "flap":
                 self._flapping.discard(number)
-            case "mtu-hole" | "noise":
+            case "address-gone":
+                hosts[0].set_address(fault.other[0], gone=False)
+            case "mtu-hole" | "noise" | "too-big":
                 for key, before in self._undo.pop(number, []):
                     self._network.set_conditions(key, before)
             case "rollback":

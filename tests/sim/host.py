@@ -40,6 +40,7 @@ from transport.ids import NO_RING, LinkId, NodeId, RingId
 
 WAKE_COST = 100e-6  # seconds a process is busy with one wake-up, as measured, and with each datagram of it
 DATAGRAM_COST = 20e-6
+GONE = "its address is not on this host"
 SOCKET_BUFFER = 2000  # datagrams the kernel keeps for a process that does not read
 
 
@@ -94,6 +95,7 @@ class Host:
         self.paused_for = 0.0
         self._paused_at = 0.0
         self._leaving = False
+        self._gone: set[LinkId] = set()  # links whose address this machine does not have now
         self._inbox: list[tuple[LinkId, Address, bytes]] = []
         self._waiting: list[Callable[[], None]] = []  # what happens once the process runs again
         self._due: float | None = None  # the timer that is armed, true time
@@ -139,6 +141,8 @@ class Host:
         self._bind(node)
         world.administrator.started(self, node)
         node.start(self.now())
+        for link in sorted(self._gone):
+            node.set_local(link, GONE, self.now())
         self._after()
 
     def _bind(self, node: Node) -> None:
@@ -229,6 +233,8 @@ class Host:
         """A datagram reaches this machine; False: no process listens."""
         if self.node is None or not self._world.network.is_bound(self.me, link):
             return False
+        if link in self._gone:
+            return True  # nobody has the address: it is lost without a word
         if len(self._inbox) >= SOCKET_BUFFER:
             return True
         self._inbox.append((link, self._world.network.address(source, link), data))
@@ -256,6 +262,25 @@ class Host:
                 link, self._world.network.address(target, link), "connection refused", True, self.now()
             )
         )
+
+    def clock_jumped(self) -> None:
+        """The wall clock was stepped, or the machine goes on from a snapshot."""
+        self._do(lambda node: node.renew_keys(self.now()))
+
+    def set_address(self, link: LinkId, gone: bool) -> None:
+        """This machine's own address on `link` vanishes, or is there again."""
+        (self._gone.add if gone else self._gone.discard)(link)
+        self._do(lambda node: node.set_local(link, GONE if gone else None, self.now()))
+
+    def told_too_big(self, size: int) -> None:
+        """Its kernel says of every path that IP packets above `size` bytes do not pass."""
+
+        def tell(node: Node) -> None:
+            for (peer, link), address in sorted(node.changes.resolve.items()):
+                if peer != self.me:
+                    node.too_big(link, address, size, True, self.now())
+
+        self._do(tell)
 
     def do(self, action: Callable[[Node], None]) -> None:
         """A local caller asks something of the process."""
@@ -313,7 +338,8 @@ class Host:
         while True:
             while (transmit := node.poll_transmit(now)) is not None:
                 trace.datagram(transmit.data)
-                network.send(self.me, transmit.link, transmit.address, transmit.data)
+                if transmit.link not in self._gone:
+                    network.send(self.me, transmit.link, transmit.address, transmit.data)
             event = node.next_event()
             if event is None:
                 break

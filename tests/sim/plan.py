@@ -145,6 +145,7 @@ def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
         kinds["partition"] *= 4
     faults = draw_faults(random, ids, votes, links, last, kinds, halves=drawn.may_be_narrow)
     faults += hangs(aspect(seed, "hangs"), ids, last)
+    faults += machines(aspect(seed, "machines"), ids, links, last)
     random = aspect(seed, "administrator")
     retire_after = random.choice(RETIRE)
     kinds_drawn = frozenset(fault.kind for fault in faults)
@@ -176,6 +177,19 @@ def hangs(random: Random, nodes: tuple[NodeId, ...], last: float) -> tuple[Fault
     at = WARM + random.uniform(0.0, 3.0)
     until = min(last - 1.0, at + random.uniform(3.0, 9.0))
     return (Fault("disk-hung", at, until, (random.choice(nodes),), (), 0.0),)
+
+
+def machines(random: Random, nodes: tuple[NodeId, ...], links: tuple[LinkId, ...], last: float) -> tuple[Fault, ...]:
+    """What a host tells its daemon now and then: its clock jumped, an address is gone, packets are too big."""
+    found: list[Fault] = []
+    for kind in ("clock-jump", "address-gone", "too-big"):
+        at = random.uniform(WARM, last - 1.0)
+        until = min(last - 0.2, at + random.uniform(0.2, 4.0))
+        node, link, size = random.choice(nodes), random.choice(links), random.choice((600.0, 1000.0, 1300.0))
+        if random.random() < 0.12:
+            other = (link,) if kind == "address-gone" else ()
+            found.append(Fault(kind, at, until, (node,), other, size if kind == "too-big" else 0.0))
+    return tuple(found)
 
 
 def draw_faults(

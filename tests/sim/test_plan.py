@@ -32,6 +32,14 @@ def test_every_option_and_size_is_drawn() -> None:
     assert sizes == set(SIZES)
 
 
+def test_every_word_of_the_host_is_drawn() -> None:
+    """A jumped clock, an address that is gone, a packet that is too big: now and then, over by the end of faults."""
+    faults = [(fault, plan.faults_end) for plan, _ in map(draw, range(200)) for fault in plan.faults]
+    told = [(fault, end) for fault, end in faults if fault.kind in ("clock-jump", "address-gone", "too-big")]
+    assert {fault.kind for fault, _ in told} == {"clock-jump", "address-gone", "too-big"}
+    assert all(fault.at < fault.until < end for fault, end in told)
+
+
 def test_aspects_are_drawn_apart() -> None:
     """What one aspect draws leaves the others as they were: the same seed with other sizes has the same load."""
     three, _ = draw(7, 3)
