@@ -138,6 +138,7 @@ class Durable(NamedTuple):
     """Whose disks held an operation when it was acknowledged.
 
     epoch: in which the proposer acknowledged it.  votes: of the data set in force there.
+    lost: nodes that had it on disk and lost that disk since it was asked for: their word may have been on its way.
     failing: nodes whose disk took no writes then or shortly before, so that their store was no good one.
     """
 
@@ -148,6 +149,7 @@ class Durable(NamedTuple):
     votes: dict[NodeId, int]
     epoch: RingId
     failing: tuple[NodeId, ...] = ()
+    lost: tuple[NodeId, ...] = ()
 
 
 class Watched(NamedTuple):

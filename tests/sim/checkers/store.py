@@ -41,14 +41,14 @@ def check_required_sets(history: History) -> None:
             raise Violation(ack.at, "S1", f"operation {ack.id.hex()} {text}")
         epoch = history.epochs.get(ack.epoch)
         if epoch is not None and epoch.kind.name != "MAJORITY":
-            missing = sorted(set(epoch.holders) - set(ack.holders) - set(ack.failing))
+            missing = sorted(set(epoch.holders) - {*ack.holders, *ack.failing, *ack.lost})
             if missing:
                 raise Violation(
                     ack.at, "S1", f"operation {ack.id.hex()} acknowledged in a narrow epoch without {missing}"
                 )
             continue
         total = sum(ack.votes.values())
-        held = sum(ack.votes.get(node, 0) for node in ack.holders)
+        held = sum(ack.votes.get(node, 0) for node in {*ack.holders, *ack.lost})
         if 2 * held <= total:
             text = f"acknowledged with {held} of {total} data votes on disk (nodes {list(ack.holders)})"
             raise Violation(ack.at, "S1", f"operation {ack.id.hex()} {text}")

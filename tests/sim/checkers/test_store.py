@@ -31,6 +31,15 @@ def test_an_ack_needs_the_required_set_on_disk() -> None:
     store.check_required_sets(history)
 
 
+def test_a_disk_lost_while_its_word_was_under_way_counts() -> None:
+    """It had the operation when it said so; the proposer's own disk is never replaced by it."""
+    history = history_of()
+    history.durable = [Durable(1.0, ident(1), 1, (1,), VOTES, RINGS[0], lost=(2,))]
+    store.check_required_sets(history)
+    history.durable = [Durable(1.0, ident(1), 1, (2,), VOTES, RINGS[0], lost=(1,))]
+    assert broken(store.check_required_sets, history) == "S1"
+
+
 def test_a_narrow_epoch_needs_every_holder() -> None:
     """Quorate without a data majority: on every member with a good store."""
     history = history_of()
