@@ -152,7 +152,8 @@ def check_digests(history: History) -> None:
 def check_reads_never_go_back(history: History) -> None:
     """S2: what a node shows of its own copy never gets older, also across a restart, and has the writes it
     acknowledged. A sample of process -1 says that the node's disk was lost: it starts anew. What it showed of a branch
-    that was set aside since does not bind it."""
+    that was set aside since does not bind it; with `durability: memory` nor does what it showed before a loss of power,
+    of which its disk may hold less."""
     branches = history.branches
     seen: dict[NodeId, int] = {}
     acks = sorted(
@@ -161,11 +162,15 @@ def check_reads_never_go_back(history: History) -> None:
         if c.outcome == ACKED and not c.is_read and c.ended and branches.keeps(c)
     )
     position = 0
+    losses = sorted(history.power_losses) if history.in_memory else []
     for sample in history.samples:
         while position < len(acks) and acks[position][0] < sample.at:
             _, node, revision = acks[position]
             seen[node] = max(seen.get(node, 0), revision)
             position += 1
+        while losses and losses[0] <= sample.at:
+            del losses[0]
+            seen.clear()
         if sample.process < 0:
             seen[sample.node] = 0
             continue

@@ -122,6 +122,21 @@ def test_in_memory_a_write_of_before_a_loss_of_power_may_be_confirmed_after_it()
     assert broken(store.check_required_sets, history) == "S1"
 
 
+def test_in_memory_a_node_may_show_less_after_a_loss_of_power() -> None:
+    """S2: what its disk had not got is gone; it is not told to read only what it once showed."""
+    history = history_of(call(1, "put", 0.0, 1.0, ACKED, b"a", 7))
+    history.samples = [StoreSample(1.5, 1, 0, 7, b"x"), StoreSample(3.0, 1, 1, 6, b"y")]
+    history.in_memory = True
+    assert broken(store.check_reads_never_go_back, history) == "S2"
+    history.power_losses = [2.0]
+    store.check_reads_never_go_back(history)
+    history.in_memory = False
+    assert broken(store.check_reads_never_go_back, history) == "S2"
+    history.in_memory = True
+    history.samples += [StoreSample(4.0, 1, 1, 8, b"z"), StoreSample(5.0, 1, 1, 7, b"x")]
+    assert broken(store.check_reads_never_go_back, history) == "S2"
+
+
 def test_a_branch_is_judged_by_itself() -> None:
     """S2 and S4 hold on the line; what was shown of a branch that was set aside does not bind anybody after."""
     branch = call(1, "put", 0.0, 1.0, ACKED, b"a", 7)
