@@ -67,7 +67,7 @@ class Replica:
         self._turned = now  # when the last turn of what takes long was
         self._data_set = DataSetKeeper(me)
         self._seen: dict[NodeId, Mark] = {}  # claims of others, the highest
-        self._waiting = Waiting(settings, self._holders, lambda event: self._events.append(event))
+        self._waiting = Waiting(settings, self._holders, self._tell)
         self._store = LocalStore(image, settings, log, self._applied)
         self._events.clear()  # what was applied while opening the store nobody watched yet
         self._leaving = False
@@ -342,6 +342,9 @@ class Replica:
             self._catchup,
             self._store,
         )
+
+    def _tell(self, event: Event) -> None:
+        self._events.append(event)
 
     def _summary(self) -> tuple[str, str]:
         condition = self._condition()
