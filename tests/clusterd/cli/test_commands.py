@@ -415,6 +415,7 @@ def test_a_write_that_is_interrupted_says_how_to_ask_for_it(node: Served):
         [sys.executable, "-m", "clusterd.cli", "--socket", node.path, "fs", "put", "a", "/dev/null"],
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored by what a shell starts with `&`
     )
     while not node.backend.calls:
         assert write.poll() is None
