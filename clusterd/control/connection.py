@@ -237,8 +237,14 @@ class Connection(asyncio.Protocol):
                 return
             request = operation.request.model_validate(arguments)
             closed = next((path for path in request.touched() if not self.may_touch(path)), None)
+            unread = next(
+                (path for path in request.read() if not self._server.authority.may_read(self.peer, path)), None
+            )
             if closed is not None:
                 self._refuse(ident, "DENIED", f"{closed}: only root and the daemon's user may touch this", "")
+            elif unread is not None:
+                whose = "root, the daemon's user and the members of its group"
+                self._refuse(ident, "DENIED", f"{unread}: what is in files is for {whose} only", "")
             elif operation.run is None:
                 self._subscribe(ident, operation, request)
             else:

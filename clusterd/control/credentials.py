@@ -1,7 +1,8 @@
 """Who is at the other end of the local socket, and what they may do (DESIGN X3).
 
 The kernel says who connected (SO_PEERCRED); nothing a client claims is believed. Root, the uid the daemon runs as and
-the members of one configured group may change things; everybody may read status and quorum; files go by path rules.
+the members of one configured group may change things; everybody may read status and quorum; files go by the path rules
+of cfs/access.py.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from cfs import access
+from cfs.access import Caller
 
 SO_PEERGROUPS = 59  # linux/socket.h; the socket module has no name for it
 _UCRED = struct.Struct("iII")
@@ -63,14 +67,17 @@ class Authority:
         return self.owner(peer) or (self.group is not None and (peer.gid == self.group or self.group in peer.groups))
 
     def may_touch(self, peer: Peer, path: str) -> bool:
-        """May read this path, or write it if they may write at all. path: relative to the tree's root, normalised."""
-        return self.owner(peer) or not private(path)
+        """May know of this path, and change it if they may change anything. path: from the tree's root, normalised."""
+        return access.may_list(self._caller(peer), path)
+
+    def may_read(self, peer: Peer, path: str) -> bool:
+        """May have the content of this file."""
+        return access.may_read(self._caller(peer), path)
+
+    def _caller(self, peer: Peer) -> Caller:
+        if self.owner(peer):
+            return Caller.ADMIN
+        return Caller.GROUP if self.may_change(peer) else Caller.OTHER
 
 
 PathRule = Callable[[Peer, str], bool]
-
-
-def private(path: str) -> bool:
-    """Whether `path` is `priv/` or `nodes/NAME/priv/`, or below one of them."""
-    parts = path.split("/")
-    return parts[0] == "priv" or (len(parts) > 2 and parts[0] == "nodes" and parts[2] == "priv")

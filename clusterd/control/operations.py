@@ -54,6 +54,10 @@ class Request(BaseModel):
         """The paths that the path rules are asked about."""
         return ()
 
+    def read(self) -> tuple[str, ...]:
+        """The files whose content it wants."""
+        return ()
+
 
 class Nothing(Request):
     pass
@@ -121,6 +125,9 @@ class Move(FileChange):
 class Cat(OnPath):
     linearizable: bool = False
     timeout: Seconds = 10.0
+
+    def read(self) -> tuple[str, ...]:
+        return (self.path,)
 
 
 class Stat(Request):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from clusterd.control.credentials import Authority, Peer, peer_of, private
+from clusterd.control.credentials import Authority, Peer, peer_of
 from tests.clusterd.conftest import Served
 
 ROOT = Path(__file__).parents[3]
@@ -64,9 +64,22 @@ def test_root_the_daemons_uid_and_the_group_may_change_things(peer: Peer, may: b
 def test_private_paths(path: str, hidden: bool):
     """`priv/`: root or daemon uid only; the group may write elsewhere, not here."""
     authority = Authority(uid=500, group=GROUP)
-    assert private(path) is hidden
     assert authority.may_touch(Peer(1, 1000, GROUP), path) is not hidden
     assert authority.may_touch(Peer(1, 500, 500), path)
+
+
+@pytest.mark.parametrize(
+    "peer, path, may",
+    [
+        (Peer(1, 0, 0), "priv/a", True),
+        (Peer(1, 1000, GROUP), "a", True),
+        (Peer(1, 1000, GROUP), "priv/a", False),
+        (Peer(1, 1000, 1000), "a", False),
+    ],
+)
+def test_what_is_in_files_is_for_those_who_may_change_them(peer: Peer, path: str, may: bool):
+    """Files are 0640 and of the group, as in pmxcfs: others learn their names at most."""
+    assert Authority(uid=500, group=GROUP).may_read(peer, path) is may
 
 
 AS_ANOTHER_USER = """
@@ -119,12 +132,12 @@ def fill(served: Served) -> None:
 
 @pytest.mark.live
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_another_user_reads_status_and_open_files_and_changes_nothing(serve: Callable[..., Served]):
+def test_another_user_reads_status_and_names_but_no_file_and_changes_nothing(serve: Callable[..., Served]):
     """X3 on a real socket with a real other uid; hidden entries do not even show in a listing."""
     assert as_user(serve(lab=True), NOBODY, []) == {
         "may": ["read"],
         "quorum": "done",
-        "read": "done",
+        "read": "DENIED",
         "private": "DENIED",
         "write": "DENIED",
         "private_write": "DENIED",
@@ -142,6 +155,7 @@ def test_a_member_of_the_group_writes_except_in_priv(serve: Callable[..., Served
     group = grp.getgrall()[-1].gr_gid
     answer = as_user(serve(authority=Authority(group=group)), NOBODY, [group])
     assert answer["may"] == ["read", "write"]
+    assert answer["read"] == "done"
     assert (answer["write"], answer["private"], answer["private_write"]) == ("done", "DENIED", "DENIED")
     assert answer["private_below"] == ["DENIED", "DENIED", "done"]
     assert answer["raw_write"] == "done"
