@@ -33,6 +33,7 @@ from quorum.votequorum import SaveState, Verdict, Votequorum
 from transport.config import NodeConfig
 from transport.core import Entropy, Log, earliest
 from transport.endpoint import Endpoint, Transmit
+from transport.endpoint import Event as TransportEvent
 from transport.errors import ClusterError, NoQuorum, QueueFull, Refused
 from transport.events import Beat, ConfigurationChange, Delivery, PathChange, PeerWord, Persist, Progress
 from transport.exchange import ClusterKeyLearned, RemovedNotice
@@ -391,19 +392,7 @@ class Node:
         else:
             self._events.append(event)
 
-    def _on_transport(
-        self,
-        event: Delivery
-        | ConfigurationChange
-        | Progress
-        | Beat
-        | PathChange
-        | PeerWord
-        | Persist
-        | ClusterKeyLearned
-        | RemovedNotice,
-        now: float,
-    ) -> None:
+    def _on_transport(self, event: TransportEvent, now: float) -> None:
         if isinstance(event, Delivery):
             self._on_delivery(event, now)
         elif isinstance(event, Progress):
