@@ -132,7 +132,7 @@ class Connection(asyncio.Protocol):
         self._server.stats.slow += slow
 
     def may_touch(self, path: str) -> bool:
-        return self._server.may_touch(self.peer, path)
+        return self._server.authority.may_touch(self.peer, path)
 
     # messages in
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cfs import access
@@ -78,6 +77,3 @@ class Authority:
         if self.owner(peer):
             return Caller.ADMIN
         return Caller.GROUP if self.may_change(peer) else Caller.OTHER
-
-
-PathRule = Callable[[Peer, str], bool]

@@ -17,7 +17,7 @@ from pathlib import Path
 from clusterd.control import sockets
 from clusterd.control.backend import Backend
 from clusterd.control.connection import Connection
-from clusterd.control.credentials import Authority, PathRule, Peer
+from clusterd.control.credentials import Authority, Peer
 from clusterd.control.operations import Permission
 from clusterd.control.shapes import SocketCounts
 from transport.core import Log
@@ -70,7 +70,7 @@ class Stats:
 class ControlServer:
     """Serves `backend` on a unix socket until closed.
 
-    lab: accept `lab_cuts`.  authority: who may change things.  may_touch: path rules, default those of `authority`.
+    lab: accept `lab_cuts`.  authority: who may change things, and which paths they may touch and read.
     """
 
     def __init__(
@@ -81,7 +81,6 @@ class ControlServer:
         *,
         lab: bool = False,
         authority: Authority | None = None,
-        may_touch: PathRule | None = None,
         limits: Limits | None = None,
     ) -> None:
         self.backend = backend
@@ -89,7 +88,6 @@ class ControlServer:
         self.log = log
         self.lab = lab
         self.authority = authority or Authority()
-        self.may_touch = may_touch or self.authority.may_touch
         self.limits = limits or Limits()
         self.stats = Stats()
         self.loop: asyncio.AbstractEventLoop
