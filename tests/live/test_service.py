@@ -154,8 +154,8 @@ def test_a_hung_daemon_stops_its_watchdog(tmp_path: Path) -> None:
 
 @needs_root
 def test_what_another_user_may(lab: Make, tmp_path: Path) -> None:
-    """Everybody reads status, quorum and public files; only root, the daemon's user and its group change things;
-    priv/ is root's and the daemon's alone (X3)."""
+    """Everybody reads status, quorum and the names in the tree; only root, the daemon's user and its group read what is
+    in files and change things; priv/ is root's and the daemon's alone (X3)."""
     cluster = lab(1)
     with cluster.client(1) as client:
         client.put("public", b"for all")
@@ -178,7 +178,8 @@ def test_what_another_user_may(lab: Make, tmp_path: Path) -> None:
         )
         return done.returncode
 
-    assert [other("status"), other("quorum"), other("fs", "cat", "public"), other("fs", "ls")] == [0, 0, 0, 0]
+    assert [other("status"), other("quorum"), other("fs", "stat", "public"), other("fs", "ls")] == [0] * 4
+    assert other("fs", "cat", "public") == 8
     assert [other("fs", "put", "public"), other("reload"), other("key", "rotate"), other("expected", "1")] == [8] * 4
     assert [other("fs", "cat", "priv/secret"), other("fs", "cat", "nodes/n1/priv/key"), other("fs", "ls", "priv")] == [
         8
