@@ -18,7 +18,7 @@ from clusterd.removals import NAME as REMOVALS
 from clusterd.removals import Removals
 from quorum.events import SavedState
 from tests.sim.network import address_of
-from tests.sim.plan import Plan, aspect
+from tests.sim.plan import Plan
 from tests.sim.texts import Draft
 from transport.core import Entropy, Log
 from transport.ids import NodeId
@@ -37,7 +37,7 @@ class Recipe:
         self.plan = plan
         self._secret = random.randbytes(256)
         self._private = {node: random.randbytes(32) for node in plan.nodes}
-        spare = aspect(plan.seed, "spares")
+        spare = plan.random("spares")
         self._private |= {node: spare.randbytes(32) for node in plan.spares}
         self.text = self._text().encode()
 

@@ -30,7 +30,7 @@ from tests.sim.groups import Processes
 from tests.sim.history import ACKED, REFUSED, Call, Durable, FinalStore, History, Violation
 from tests.sim.host import Host, World
 from tests.sim.network import Conditions, Network, PathKey
-from tests.sim.plan import Plan, aspect, draw
+from tests.sim.plan import Plan, draw
 from tests.sim.trace import Print, Trace
 from tests.sim.tree_load import TreeLoad
 from tests.sim.watchers import WATCHERS, Watcher
@@ -61,7 +61,7 @@ TOTALS = (
 
 @dataclass(slots=True)
 class Report:
-    """What a run came to. failure: the promise that was broken, or what the node raised."""
+    """What a run came to. failure: the promise that was broken, or what the node raised.  title: of a stored plan."""
 
     seed: int
     nodes: int
@@ -70,6 +70,7 @@ class Report:
     counts: dict[str, float] = field(default_factory=dict)
     fingerprint: str = ""
     wall: float = 0.0
+    title: str = ""
 
     @property
     def counted(self) -> bool:
@@ -78,21 +79,25 @@ class Report:
 
     @property
     def name(self) -> str:
-        return f"{self.seed:06x}"
+        return self.title or f"{self.seed:06x}"
 
 
 def run_seed(
     seed: int, nodes: int | None = None, watched: frozenset[NodeId] = frozenset(), echo: Print = print
 ) -> Report:
     """Run one seed to its end or to the first broken promise."""
-    plan, random = draw(seed, nodes)
-    report = Report(seed, len(plan.nodes))
+    return run_plan(draw(seed, nodes)[0], watched, echo)
+
+
+def run_plan(plan: Plan, watched: frozenset[NodeId] = frozenset(), echo: Print = print, title: str = "") -> Report:
+    """The same of a plan that no seed draws; title: what to call it instead of its seed."""
+    report = Report(plan.seed, len(plan.nodes), title=title)
     trace = Trace(watched, echo)
     started = time.process_time()
     cluster: Cluster | None = None
     gc.disable()  # a run keeps nearly all it makes until its end: looking through it meanwhile finds nothing
     try:
-        cluster = Cluster(plan, random, trace)
+        cluster = Cluster(plan, plan.random("run"), trace)
         cluster.run()
     except Violation as violation:
         report.failure = violation
@@ -131,8 +136,8 @@ class Cluster:
         self.hosts: dict[NodeId, Host] = {}
         workload = Workload(plan, self.clock, random, self.hosts, self.history, self._call_ended)
         self.workload = workload
-        self._tree_load = TreeLoad(plan, self.clock, aspect(plan.seed, "tree"), self.hosts, workload)
-        self.processes = Processes(self.clock, aspect(plan.seed, "groups"), self.hosts)
+        self._tree_load = TreeLoad(plan, self.clock, plan.random("tree"), self.hosts, workload)
+        self.processes = Processes(self.clock, plan.random("groups"), self.hosts)
         self._group_messages = 0
         self._trace = trace
         self._undecided = self._watched = self._replayed = 0
@@ -145,7 +150,7 @@ class Cluster:
         )
         recipe = Recipe(plan, random)
         self.administrator = Administrator(
-            self.clock, aspect(plan.seed, "administrator at work"), self.hosts, recipe, self._say
+            self.clock, plan.random("administrator at work"), self.hosts, recipe, self._say
         )
         world = World(
             self.clock,
@@ -167,7 +172,9 @@ class Cluster:
         world.watchers = self._watchers
         links = links_of(recipe) if plan.actions else list(plan.links)
         self.network.add(list(self.hosts), links, self._conditions)
-        self._faults = Faults(self.clock, random, self.network, self.hosts, tuple(links), self.arbiter, self._say)
+        self._faults = Faults(
+            self.clock, plan.random, self.network, self.hosts, tuple(links), self.arbiter, self._say
+        )
 
     @property
     def _one_line(self) -> bool:

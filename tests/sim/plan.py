@@ -42,6 +42,7 @@ class Plan:
 
     lengths: how many times the usual delay each link has.
     wake_delay: seconds from a datagram's arrival to the process that reads it, with all that came meanwhile.
+    luck: another number lets everything that is not planned fall out otherwise: delays, losses, what clients do.
     """
 
     seed: int
@@ -60,6 +61,11 @@ class Plan:
     faults_end: float
     actions: tuple[Action, ...] = ()
     retire_after: float = RETIRE[-1]
+    luck: int = 0
+
+    def random(self, name: str) -> Random:
+        """The Random that draws one aspect of what happens while this plan runs."""
+        return aspect(self.seed, f"{name} {self.luck}" if self.luck else name)
 
     @property
     def spares(self) -> tuple[NodeId, ...]:
@@ -167,7 +173,7 @@ def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
         actions=actions.draw(random, drawn, kinds_drawn, WARM, last),
         retire_after=retire_after,
     )
-    return plan, aspect(seed, "run")
+    return plan, plan.random("run")
 
 
 def hangs(random: Random, nodes: tuple[NodeId, ...], last: float) -> tuple[Fault, ...]:
