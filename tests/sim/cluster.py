@@ -172,7 +172,7 @@ class Cluster:
         world.watchers = self._watchers
         links = links_of(recipe) if plan.actions else list(plan.links)
         self.network.add(list(self.hosts), links, self._conditions)
-        self._faults = Faults(self.clock, random, self.network, self.hosts, tuple(links), self.arbiter, self._say)
+        self._faults = Faults(self.clock, plan.random, self.network, self.hosts, tuple(links), self.arbiter, self._say)
 
     @property
     def _one_line(self) -> bool:

@@ -14,8 +14,8 @@ from tests.sim.clock import Clock
 from tests.sim.device import Arbiter
 from tests.sim.disk import Generation
 from tests.sim.network import Conditions, Network, PathKey
-from tests.sim.plan import Fault
 from tests.sim.storage import Storage
+from tests.sim.troubles import Fault
 from transport.ids import LinkId, NodeId
 
 
@@ -37,12 +37,12 @@ class Machine(Protocol):
 
 
 class Faults:
-    """say: one line for the trace at each beginning and end."""
+    """chance: the Random of a name.  say: one line for the trace at each beginning and end."""
 
     def __init__(
         self,
         clock: Clock,
-        random: Random,
+        chance: Callable[[str], Random],
         network: Network,
         hosts: Mapping[NodeId, Machine],
         links: tuple[LinkId, ...],
@@ -50,7 +50,8 @@ class Faults:
         say: Callable[[str], None],
     ) -> None:
         self._clock = clock
-        self._random = random
+        self._chance = chance
+        self._lots: dict[int, Random] = {}
         self._network = network
         self._hosts = hosts
         self._links = links
@@ -63,6 +64,7 @@ class Faults:
 
     def schedule(self, faults: Iterable[Fault]) -> None:
         for number, fault in enumerate(faults):
+            self._lots[number] = self._chance(f"fault {fault.number} {fault.kind} at work")
             self._clock.at(fault.at, self._begin, number, fault)
             self._clock.at(fault.until, self._end, number, fault)
 
@@ -87,7 +89,7 @@ class Faults:
                 self._flapping.add(number)
                 self._flap(number, fault, closed=False)
             case "clog":
-                self._clog(fault)
+                self._clog(number, fault)
             case "mtu-hole":
                 self._trouble(number, self._paths(fault.where, self._hosts), mtu=int(fault.amount))
             case "too-big":
@@ -107,7 +109,7 @@ class Faults:
                     corrupt=share / 5,
                     truncate=share / 5,
                     reorder=share * 2,
-                    jitter=self._random.choice((0.0005, 0.002, 0.01)),
+                    jitter=self._lots[number].choice((0.0005, 0.002, 0.01)),
                 )
             case "kill":
                 for host in hosts:
@@ -175,7 +177,7 @@ class Faults:
                     host.resume()
             case "power":
                 for host in hosts:
-                    self._clock.after(self._random.uniform(0.0, 0.5), host.start)
+                    self._clock.after(self._lots[number].uniform(0.0, 0.5), host.start)
             case "slow-disk":
                 hosts[0].storage.slow = 1.0
             case "slow-node":
@@ -210,13 +212,13 @@ class Faults:
             return
         if not closed:
             self._each(self._network.cut, keys)
-        self._clock.after(self._random.uniform(0.05, 0.6), self._flap, number, fault, not closed)
+        self._clock.after(self._lots[number].uniform(0.05, 0.6), self._flap, number, fault, not closed)
 
-    def _clog(self, fault: Fault) -> None:
+    def _clog(self, number: int, fault: Fault) -> None:
         """Swizzle-clogging: a node's paths are clogged one by one, and opened one by one in another order."""
-        keys = self._paths(fault.where, self._hosts)
-        chosen = [key for key in keys if self._random.random() < 0.7]
+        keys, random = self._paths(fault.where, self._hosts), self._lots[number]
+        chosen = [key for key in keys if random.random() < 0.7]
         span = fault.until - fault.at
         for key in chosen:
-            self._clock.after(self._random.uniform(0.0, 0.4) * span, self._network.clog, key)
-            self._clock.after(self._random.uniform(0.6, 1.0) * span, self._network.unclog, key)
+            self._clock.after(random.uniform(0.0, 0.4) * span, self._network.clog, key)
+            self._clock.after(random.uniform(0.6, 1.0) * span, self._network.unclog, key)

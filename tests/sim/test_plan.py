@@ -5,10 +5,12 @@ from __future__ import annotations
 from random import Random
 
 from quorum.options import QuorumOptions, check
+from tests.sim.aspects import pick
 from tests.sim.device import VALID, Arbiter
 from tests.sim.plan import SIZES, draw
 from tests.sim.settings import draw as draw_settings
 from tests.sim.settings import draw_quorum, possible
+from tests.sim.troubles import KINDS, draw_faults
 from transport.ids import RingId
 
 OLD, NEW = RingId(4, 1, 1), RingId(8, 2, 1)
@@ -46,6 +48,27 @@ def test_aspects_are_drawn_apart() -> None:
     five, _ = draw(7, 5)
     assert (three.rate, three.keys, three.conditions) == (five.rate, five.keys, five.conditions)
     assert draw(7)[0] == draw(7)[0]
+
+
+def test_a_kind_more_leaves_most_faults_alone() -> None:
+    """The faults that the new kind does not take the place of keep kind, time and victims."""
+    nodes, votes, kept, taken = (1, 2, 3, 4, 5), dict.fromkeys((1, 2, 3, 4, 5), 1), 0, 0
+    for seed in range(100):
+        before = draw_faults(seed, nodes, votes, (0, 1), 14.0, KINDS)
+        after = {fault.number: fault for fault in draw_faults(seed, nodes, votes, (0, 1), 14.0, KINDS | {"new": 3})}
+        for fault in before:
+            if fault.number in after and after[fault.number].kind == fault.kind:
+                kept += 1
+                assert after[fault.number] == fault
+            else:
+                taken += 1
+    assert kept > 10 * taken > 0
+
+
+def test_kinds_are_picked_as_often_as_they_weigh() -> None:
+    """Also where each candidate draws a lot of its own."""
+    picked = [pick(seed, "x", {"a": 3, "b": 1}) for seed in range(4000)]
+    assert 2850 < picked.count("a") < 3150
 
 
 def test_votes_needed_follow_the_options() -> None:
