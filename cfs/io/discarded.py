@@ -94,7 +94,7 @@ def discarded(root: Path) -> list[Discarded]:
     for path in sorted((root / FOLDER).glob(f"*/{_DESCRIPTION}")):
         try:
             found.append(Discarded.of(json.loads(path.read_bytes())))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             continue
     return found
 

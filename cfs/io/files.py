@@ -57,13 +57,18 @@ def write_atomic(path: Path, data: bytes) -> None:
     replace(temporary, path)
 
 
+def checked_line(text: str) -> bytes:
+    """A file of one line that ends with its own CRC-32."""
+    return f"{text} {zlib.crc32(text.encode()):08x}\n".encode()
+
+
 def write_line(path: Path, text: str) -> None:
-    """Replace a one-line file; the line ends with its own CRC-32."""
-    write_atomic(path, f"{text} {zlib.crc32(text.encode()):08x}\n".encode())
+    """Replace a one-line file."""
+    write_atomic(path, checked_line(text))
 
 
 def read_line(path: Path) -> str | None:
-    """What `write_line` wrote; None if there is no such file. Raises ValueError if it is damaged."""
+    """The text of a one-line file; None if there is no such file. Raises ValueError if it is damaged."""
     try:
         raw = path.read_bytes()
     except FileNotFoundError:

@@ -14,7 +14,6 @@ away. Interrupted before CURRENT it leaves strays, which `tidy` removes; after i
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
@@ -23,7 +22,6 @@ import time
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from cfs.disk import Adopt
 from cfs.io import files
@@ -127,7 +125,7 @@ def build(root: Path, number: int, request: Adopt, old: Discarded | None, replac
         if request.position == START:
             lineage = request.lineage.encode()
             files.write_new(path / "origin", zlib.crc32(lineage).to_bytes(4, "big") + lineage)
-        files.write_new(path / "replaces", json.dumps({"generation": replaced, "as": old and asdict(old)}).encode())
+        write_replaces(path, replaced, old)
         files.sync_path(path)
         files.replace(path, folder(root, number))
     except Exception:
@@ -172,18 +170,33 @@ def tidy(root: Path, current: int | None) -> None:
 
 def retire(root: Path, current: int) -> None:
     """Do with the generation before this one what its `replaces` says; any other older one is set aside too."""
-    told: dict[str, Any] = {}
-    with contextlib.suppress(FileNotFoundError, ValueError):
-        told = json.loads((folder(root, current) / "replaces").read_bytes())
+    replaced, described = read_replaces(folder(root, current))
     for number in numbers(root):
         if number >= current:
             continue
-        if number != told.get("generation"):
+        if number != replaced:
             set_aside_store(root, folder(root, number), leftover(root, number))
-        elif told.get("as") is None:
+        elif described is None:
             shutil.rmtree(folder(root, number))
         else:
-            set_aside_store(root, folder(root, number), Discarded.of(told["as"]))
+            set_aside_store(root, folder(root, number), described)
+
+
+def write_replaces(path: Path, replaced: int | None, old: Discarded | None) -> None:
+    """Into a generation being made: which one it replaces, and how that is described; None: it is removed."""
+    files.write_new(
+        path / "replaces", files.checked_line(json.dumps({"generation": replaced, "as": old and asdict(old)}))
+    )
+
+
+def read_replaces(path: Path) -> tuple[int | None, Discarded | None]:
+    """What `write_replaces` wrote; (None, None), which removes nothing, when the file is missing or damaged."""
+    try:
+        told = json.loads(files.read_line(path / "replaces") or "{}")
+        described = told.get("as")
+        return told.get("generation"), described and Discarded.of(described)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None, None
 
 
 def leftover(root: Path, number: int) -> Discarded:
