@@ -52,7 +52,7 @@ def replaced(memory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_rot_in_replaces_loses_nothing(replaced: Path, memory: Path) -> None:
-    """S5: whatever became of the file that says what to do with the replaced tree, that tree is set aside and listed."""
+    """S5: whatever became of the file that says what to do with the replaced tree, that tree is set aside, listed."""
     raw = (generations.folder(replaced, 2) / "replaces").read_bytes()
     for bad in rotten(raw):
         root = memory / "rotten"
