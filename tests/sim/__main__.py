@@ -52,6 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     if coverage is not None:
         print("\n".join(coverage.report()))
     print(sums)
+    print(sums.effects())
     problems = sums.problems(whole=len(sums.reports) >= 100)
     for problem in problems:
         print(problem)

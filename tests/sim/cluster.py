@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import time
 import traceback
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from tests.sim import actions
+from tests.sim import actions, effects
 from tests.sim.admin import Administrator, links_of
 from tests.sim.build import Recipe
 from tests.sim.checkers import (
@@ -25,6 +26,7 @@ from tests.sim.checkers import (
 )
 from tests.sim.clock import Clock
 from tests.sim.device import Arbiter
+from tests.sim.effects import PACKETS
 from tests.sim.faults import Faults
 from tests.sim.groups import Processes
 from tests.sim.history import ACKED, REFUSED, Call, Durable, FinalStore, History, Violation
@@ -348,6 +350,19 @@ class Cluster:
             )
         return found
 
+    def effects(self) -> Counter[str]:
+        """What the faults did, by the names of tests/sim/effects.py."""
+        did, counts, log = Counter(self._faults.did), self.network.counts, self.administrator.log
+        did.update({name: getattr(counts, name) for name in PACKETS})
+        for host in self.hosts.values():
+            did["woken with stale timers"] += host.did["stale"]
+            did["writes lost before their fsync"] += host.storage.store.did["unsynced"]
+            did["torn writes"] += host.storage.store.did["torn"]
+        for kind in actions.OVERRIDES:
+            did["operator overrides"] += log.total(administration.DONE, kind)
+        did["machines joined"] = log.total(administration.DONE, "add")
+        return did
+
     def counts(self) -> dict[str, float]:
         """What the run did, by name; those of TOTALS must not be zero over many runs."""
         writes = [call for call in self.history.calls if not call.is_read]
@@ -375,4 +390,5 @@ class Cluster:
             rotations=log.total(administration.DONE, "rotate"),
             removals=log.total(administration.DONE, "remove"),
         )
+        sums.update({effects.KEY + name: count for name, count in self.effects().items()})
         return sums

@@ -27,6 +27,7 @@ class Arbiter:
 
     def __init__(self) -> None:
         self.down = 0
+        self.unheard = 0  # questions that did not reach it
         self.cut: Counter[NodeId] = Counter()
         self._held: dict[NodeId, tuple[RingId, float]] = {}
 
@@ -95,7 +96,9 @@ class Client:
 
     def _asked(self, life: int, ring: RingId, until: float) -> None:
         """The question arrives."""
-        if self._arbiter.reachable(self._me):
+        if not self._arbiter.reachable(self._me):
+            self._arbiter.unheard += 1
+        else:
             granted = self._arbiter.ask(self._me, ring, self._clock.now)
             self._clock.after(self._delay(), self._told, life, ring, until, granted)
 

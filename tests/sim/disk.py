@@ -12,7 +12,7 @@ step.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -80,6 +80,7 @@ class SimDisk:
         self.hung = False
         self.discarded: list[Discarded] = []
         self.fsyncs = 0
+        self.did: Counter[str] = Counter()  # what befell it: torn, unsynced, refused
         self.works_since = -1.0  # when it was last told that the disk works again
         self._random = random
         self.latency = latency
@@ -205,9 +206,11 @@ class SimDisk:
         if not self._failed and not self._trouble():
             for request in pending:
                 if self._random.random() < 0.5:
+                    self.did["unsynced"] += 1
                     break
                 if isinstance(request, AppendLog):
                     keep = self._random.randint(0, len(request.records))
+                    self.did["torn"] += 0 < keep < len(request.records)
                     kept = AppendLog(0, request.records[:keep], request.commit_index, request.sync)
                     if self._append(kept) is not None:
                         break
@@ -218,6 +221,7 @@ class SimDisk:
         store = self._store
         if power and store is not None and store.synced < store.end_index():
             keep = self._random.randint(store.synced, store.end_index())
+            self.did["unsynced"] += keep < store.end_index()
             del store.log[keep - store.first.index :]
             store.commit_index = min(store.commit_index, keep)
         self._power_on()
@@ -276,6 +280,7 @@ class SimDisk:
             self._delta = (delta, request.position, request.lineage)
         error = self._trouble()
         if self._failed or error is not None:
+            self.did["refused"] += 1
             error = error or "the disk failed and was not tried again yet"
             if not self._failed:
                 self._failed = True

@@ -6,10 +6,12 @@ how many hold it closed, and starting a node that runs is nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Protocol
 
+from cfs.disk import StoreHealth
 from tests.sim.clock import Clock
 from tests.sim.device import Arbiter
 from tests.sim.disk import Generation
@@ -24,12 +26,16 @@ class Machine(Protocol):
 
     cost_factor: float
     storage: Storage
+    paused_for: float
+    did: Counter[str]
 
+    @property
+    def up(self) -> bool: ...
     def start(self) -> None: ...
     def kill(self, power: bool = False) -> None: ...
     def leave(self) -> None: ...
     def pause(self) -> None: ...
-    def resume(self) -> None: ...
+    def resume(self, timers_first: bool = False) -> None: ...
     def wipe(self, keep_marker: bool) -> None: ...
     def clock_jumped(self) -> None: ...
     def set_address(self, link: LinkId, gone: bool) -> None: ...
@@ -60,7 +66,9 @@ class Faults:
         self._undo: dict[int, list[tuple[PathKey, Conditions]]] = {}
         self._flapping: set[int] = set()
         self._backups: dict[int, Generation | None] = {}
+        self._before: dict[int, float] = {}
         self.begun = 0
+        self.did: Counter[str] = Counter()
 
     def schedule(self, faults: Iterable[Fault]) -> None:
         for number, fault in enumerate(faults):
@@ -77,7 +85,8 @@ class Faults:
     def _begin(self, number: int, fault: Fault) -> None:
         self.begun += 1
         self._say(f"fault begins: {fault}")
-        hosts = [self._hosts[node] for node in fault.where if node in self._hosts]
+        hosts = self._befallen(fault)
+        self._before[number] = self._done_to(fault, hosts)
         match fault.kind:
             case "partition" | "partial":
                 self._each(self._network.cut, self._paths(fault.where, fault.other))
@@ -85,6 +94,10 @@ class Faults:
                 self._each(self._network.cut, self._paths(fault.where, fault.other, both=False))
             case "link-down":
                 self._each(self._network.cut, self._link_paths(fault.where[0]))
+            case "asymmetric":
+                self._each(self._network.cut, self._scattered(fault))
+            case "delay":
+                self._slow_down(number, fault)
             case "flap":
                 self._flapping.add(number)
                 self._flap(number, fault, closed=False)
@@ -150,7 +163,7 @@ class Faults:
 
     def _end(self, number: int, fault: Fault) -> None:
         self._say(f"fault ends: {fault}")
-        hosts = [self._hosts[node] for node in fault.where if node in self._hosts]
+        hosts = self._befallen(fault)
         match fault.kind:
             case "partition" | "partial":
                 self._each(self._network.heal, self._paths(fault.where, fault.other))
@@ -158,11 +171,13 @@ class Faults:
                 self._each(self._network.heal, self._paths(fault.where, fault.other, both=False))
             case "link-down":
                 self._each(self._network.heal, self._link_paths(fault.where[0]))
+            case "asymmetric":
+                self._each(self._network.heal, self._scattered(fault))
             case "flap":
                 self._flapping.discard(number)
             case "address-gone":
                 hosts[0].set_address(fault.other[0], gone=False)
-            case "mtu-hole" | "noise" | "too-big":
+            case "mtu-hole" | "noise" | "too-big" | "delay":
                 for key, before in self._undo.pop(number, []):
                     self._network.set_conditions(key, before)
             case "rollback":
@@ -174,7 +189,7 @@ class Faults:
                     host.start()
             case "pause":
                 for host in hosts:
-                    host.resume()
+                    host.resume(timers_first=self._lots[number].random() < 0.5)
             case "power":
                 for host in hosts:
                     self._clock.after(self._lots[number].uniform(0.0, 0.5), host.start)
@@ -192,6 +207,69 @@ class Faults:
                 self._arbiter.cut.subtract(fault.where)
             case "device-down":
                 self._arbiter.down -= 1
+        if self._done_to(fault, hosts) > self._before.pop(number):
+            self.did[fault.kind] += 1
+            if fault.kind == "link-down" and fault.where == (0,) and len(self._links) > 1:
+                self.did["link 0 down with another up"] += 1
+
+    def _befallen(self, fault: Fault) -> list[Machine]:
+        return [self._hosts[node] for node in fault.where if node in self._hosts]
+
+    def _done_to(self, fault: Fault, hosts: list[Machine]) -> float:
+        """What this kind of fault has spoiled until now, by anybody: more at its end means that it did something."""
+        match fault.kind:
+            case "partition" | "partial" | "flap":
+                return self._swallowed(self._paths(fault.where, fault.other))
+            case "one-way":
+                return self._swallowed(self._paths(fault.where, fault.other, both=False))
+            case "asymmetric":
+                return self._swallowed(self._scattered(fault))
+            case "link-down":
+                return self._swallowed(self._link_paths(fault.where[0]))
+            case "mtu-hole" | "too-big":
+                return self._swallowed(self._paths(fault.where, self._hosts))
+            case "clog":
+                return self._network.counts.clogged
+            case "noise":
+                counts = self._network.counts
+                return counts.lost + counts.duplicated + counts.damaged + counts.reordered
+            case "kill" | "power":
+                return sum(host.did["killed"] for host in hosts)
+            case "leave":
+                return sum(host.did["left"] for host in hosts)
+            case "pause":
+                return sum(host.paused_for for host in hosts)
+            case "blank":
+                return sum(host.storage.found[StoreHealth.MISSING] for host in hosts)
+            case "rot":
+                return sum(host.storage.found[StoreHealth.DAMAGED] for host in hosts)
+            case "rollback":
+                return sum(host.storage.found[StoreHealth.ROLLED_BACK] for host in hosts)
+            case "disk-full" | "disk-broken":
+                return sum(host.storage.store.did["refused"] for host in hosts)
+            case "slow-disk" | "disk-hung":
+                return sum(host.storage.requests for host in hosts)
+            case "device-cut" | "device-down":
+                return self._arbiter.unheard
+            case "slow-node" | "clock-jump" | "address-gone" | "delay":
+                return self._network.counts.delivered if any(host.up for host in hosts) else 0
+            case _:
+                raise AssertionError(fault.kind)
+
+    def _swallowed(self, keys: Iterable[PathKey]) -> int:
+        return sum(self._network.paths[key].swallowed for key in keys)
+
+    def _scattered(self, fault: Fault) -> list[PathKey]:
+        """About half of the ways, each in one direction on one link, between some nodes and all others."""
+        random = self._chance(f"fault {fault.number} ways")
+        return [key for key in self._paths(fault.where, self._hosts) if random.random() < 0.5]
+
+    def _slow_down(self, number: int, fault: Fault) -> None:
+        """Packets take longer to these nodes, or from them, or both."""
+        sent = self._paths(fault.where, self._hosts, both=False)
+        heard = self._paths(self._hosts, fault.where, both=False)
+        keys = self._lots[number].choice((sent, heard, list(dict.fromkeys(sent + heard))))
+        self._trouble(number, keys, delay=fault.amount)
 
     def _each(self, action: Callable[[PathKey], None], keys: Iterable[PathKey]) -> None:
         for key in keys:

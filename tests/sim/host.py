@@ -6,6 +6,7 @@ its events and arms one timer. Datagrams that come while the process is busy are
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -106,6 +107,7 @@ class Host:
         self._reads: dict[int, Call] = {}
         self._tokens = 0
         self.totals: dict[str, int] = {}
+        self.did: Counter[str] = Counter()  # what befell it: killed, left, stale (woken with timers long due), woken
 
     # -- the process -----------------------------------------------------------------------------------------
 
@@ -172,20 +174,29 @@ class Host:
             self._paused_at = self._world.clock.now
             self._world.trace.line(self._world.clock.now, self.me, "paused")
 
-    def resume(self) -> None:
-        """SIGCONT. The first thing a client hears is the verdict, before any packet is read (Q4)."""
+    def resume(self, timers_first: bool = False) -> None:
+        """SIGCONT. The first thing a client hears is the verdict, before any packet is read (Q4).
+
+        timers_first: of the timers long due and the packets that wait, both ready, the loop takes the timers first.
+        """
         if self.node is None or not self.paused:
             return
         clock = self._world.clock
         self.paused = False
         self.paused_for += clock.now - self._paused_at
+        deadline = self.node.next_timeout()
+        self.did["stale"] += deadline is not None and deadline <= self.now()
         self._world.trace.line(clock.now, self.me, "resumed")
         self._world.verdict_changed()
         waiting, self._waiting = self._waiting, []
         for action in waiting:
             action()
+        if timers_first and self.node is not None and deadline is not None and deadline <= self.now():
+            self.node.handle_timeout(self.now())
+            self._after()
         if self.node is not None:
             self._handle_inbox()
+        if self.node is not None:
             self._arm()
 
     def wipe(self, keep_marker: bool) -> None:
@@ -197,6 +208,7 @@ class Host:
         assert self.node is not None and self.process is not None
         now = self._world.clock.now
         self._count(self.node)
+        self.did[how] += 1
         self.process.ended = now
         self.process.ring.events.append(evs.Crash())
         self.process.left = how == "left"

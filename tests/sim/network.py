@@ -52,21 +52,30 @@ class Counts:
     cut: int = 0
     too_big: int = 0
     duplicated: int = 0
-    damaged: int = 0
+    corrupted: int = 0
+    truncated: int = 0
     reordered: int = 0
     clogged: int = 0
     refused: int = 0
 
+    @property
+    def damaged(self) -> int:
+        return self.corrupted + self.truncated
+
 
 @dataclass(slots=True)
 class Path:
-    """One direction of one link between two nodes; `cuts` counts the faults that hold it closed."""
+    """One direction of one link between two nodes.
+
+    cuts: how many faults hold it closed.  swallowed: packets that it took without a word: while cut, or too big.
+    """
 
     base: Conditions
     conditions: Conditions
     cuts: int = 0
     clogs: int = 0
     troubled: bool = False
+    swallowed: int = 0
 
 
 class Network:
@@ -131,6 +140,7 @@ class Network:
         conditions = path.conditions
         if len(data) + IP_UDP > conditions.mtu:
             self.counts.too_big += 1
+            path.swallowed += 1
             return
         delay = conditions.delay + conditions.jitter * self._random.random()
         self._clock.at(self._clock.now + delay, self._arrive, key, data)
@@ -139,12 +149,14 @@ class Network:
         conditions, random, counts = path.conditions, self._random, self.counts
         if path.cuts:
             counts.cut += 1
+            path.swallowed += 1
             return
         if random.random() < conditions.loss:
             counts.lost += 1
             return
         if len(data) + IP_UDP > conditions.mtu:
             counts.too_big += 1
+            path.swallowed += 1
             return
         copies = 1
         if random.random() < conditions.duplicate:
@@ -153,11 +165,11 @@ class Network:
         for _ in range(copies):
             sent = data
             if sent and random.random() < conditions.corrupt:
-                counts.damaged += 1
+                counts.corrupted += 1
                 place = random.randrange(len(sent))
                 sent = sent[:place] + bytes([sent[place] ^ (1 << random.randrange(8))]) + sent[place + 1 :]
             if random.random() < conditions.truncate:
-                counts.damaged += 1
+                counts.truncated += 1
                 sent = sent[: random.randrange(len(sent) + 1)]
             if path.clogs:
                 waiting = self._waiting.setdefault(key, [])

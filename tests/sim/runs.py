@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from tests.sim.cluster import ENOUGH, TOTALS, Report
+from tests.sim.effects import ENOUGH_RUNS, missing, told
 
 FIRST = 0x1000  # the seeds of `make test` count up from here
 UNDECIDED = 3  # keys whose history may be too tangled for the search, over all runs
@@ -57,6 +58,8 @@ class Sums:
         found = [f"{len(failed)} of {len(self.reports)} seeds failed"] if (failed := self.failed()) else []
         if self.total("undecided") > UNDECIDED:
             found.append(f"{self.total('undecided'):.0f} keys were left without a verdict on linearizability")
+        if len(self.reports) >= ENOUGH_RUNS:
+            found += missing(self.total)
         if whole:
             found += [f"no run had {name.replace('_', ' ')}" for name in TOTALS if not self.total(name)]
             large = [report for report in self.reports if report.nodes >= ENOUGH["nodes"]]  # smaller ones never count
@@ -71,6 +74,10 @@ class Sums:
     def counted(self) -> int:
         """How many held and did enough work to say something."""
         return sum(1 for report in self.reports if report.failure is None and report.counted)
+
+    def effects(self) -> str:
+        """What the faults did, in one line."""
+        return told(self.total)
 
     def __str__(self) -> str:
         seconds, wall = self.total("seconds"), sum(report.wall for report in self.reports)

@@ -5,10 +5,11 @@ It outlives processes. `holds` tells the checkers, from outside, whether an oper
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 
-from cfs.disk import Adopt, AppendLog, Checkpoint, DiskRequest, MarkCommit, StoreImage, TruncateTail
+from cfs.disk import Adopt, AppendLog, Checkpoint, DiskRequest, MarkCommit, StoreHealth, StoreImage, TruncateTail
 from cfs.records import DataSet, EpochRecord, LogRecord, RecordKind
 from tests.sim.clock import Clock
 from tests.sim.disk import Generation, SimDisk
@@ -53,10 +54,13 @@ class Storage:
         self.epochs: dict[RingId, EpochRecord] = {}
         self.records: dict[tuple[RingId, int], bytes | None] = {}  # ever on this disk; None: no operation
         self.transfers = 0
+        self.requests = 0
+        self.found: Counter[StoreHealth] = Counter()  # by processes that started
 
     # -- asked by the process --------------------------------------------------------------------------------
 
     def request(self, request: DiskRequest) -> None:
+        self.requests += 1
         if not isinstance(request, MarkCommit):
             self._asked[request.receipt] = request
         self.store.latency = (0.0003 * self.slow, 0.004 * self.slow)
@@ -202,9 +206,9 @@ class Storage:
         if keep_marker:
             self.store.lose()
         else:
-            discarded = self.store.discarded
+            discarded, did = self.store.discarded, self.store.did
             self.store = SimDisk(self._random)
-            self.store.discarded = discarded
+            self.store.discarded, self.store.did = discarded, did
             self.files.clear()
         self._read_again()
 
@@ -223,4 +227,6 @@ class Storage:
 
     def load(self) -> StoreImage:
         """What a starting process finds."""
-        return self.store.open(self._clock.now)
+        image = self.store.open(self._clock.now)
+        self.found[image.health] += 1
+        return image

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.sim.runs import Sums
 
 KEY = "simulated run"
 LEAST = 200  # seeds that must pass and count, when so many were asked for
@@ -24,8 +27,8 @@ class Totals:
             if key == KEY:
                 self._told.append(json.loads(str(value)))
 
-    def _lines(self) -> tuple[str, list[str]]:
-        """The sums in one line, and why these runs do not pass."""
+    def _lines(self) -> tuple[Sums, list[str]]:
+        """The sums, and why these runs do not pass."""
         from tests.sim.cluster import Report  # only now: a session without simulated seeds needs none of it
         from tests.sim.history import Violation
         from tests.sim.runs import Sums
@@ -38,7 +41,7 @@ class Totals:
         problems = sums.problems(whole)
         if whole and sums.counted() < LEAST:
             problems.append(f"only {sums.counted()} seeds passed and count, {LEAST} are needed")
-        return str(sums), problems
+        return sums, problems
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -50,5 +53,6 @@ class Totals:
             sums, problems = self._lines()
             first = min(int(told["seed"]) for told in self._told)
             terminalreporter.write_line(f"{sums}; lowest seed {first:06x}")
+            terminalreporter.write_line(sums.effects())
             for problem in problems:
                 terminalreporter.write_line(f"simulator: {problem}", red=True)

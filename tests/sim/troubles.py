@@ -43,6 +43,8 @@ KINDS = {
     "pause": 4,
     "noise": 4,
     "one-way": 3,
+    "asymmetric": 2,
+    "delay": 2,
     "partial": 3,
     "link-down": 2,
     "flap": 2,
@@ -61,7 +63,7 @@ KINDS = {
 # The same, where a quorum device is configured.
 DEVICE = {"device-cut": 4, "device-down": 3}
 # These befall what is between nodes.
-PAIRS = ("partition", "one-way", "partial", "link-down", "flap", "clog", "mtu-hole", "noise")
+PAIRS = ("partition", "one-way", "asymmetric", "delay", "partial", "link-down", "flap", "clog", "mtu-hole", "noise")
 # Of each group at most one in a run: S1 holds while a data majority keeps its disks.
 ONCE = (("power",), ("blank", "rot", "rollback"))
 HANG, MACHINE = 100, 110  # the numbers of faults that have an aspect of their own
@@ -118,6 +120,10 @@ def _drawn(
             where, other = tuple(sorted(shuffled[:size])), tuple(sorted(shuffled[size:]))
         case "one-way" | "partial" | "flap":
             where, other = (shuffled[0],), (shuffled[1],)
+        case "asymmetric":
+            where = tuple(sorted(shuffled[: random.choice((1, 2, len(nodes)))]))
+        case "delay":
+            where, amount = (shuffled[0],), random.choice((0.005, 0.02, 0.06))
         case "link-down":
             where = (random.choice(links),)
         case "mtu-hole":

@@ -1,0 +1,65 @@
+"""What the faults of a run really did, by name: a fault that finds nothing to spoil proves nothing.
+
+Over many runs none of these may stay zero (tests/sim/runs.py): then a fault is no longer drawn, or has lost its bite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+KEY = "fault: "  # before each name among the counts of a run
+ENOUGH_RUNS = 200  # from so many runs on each of them must have happened
+
+# The network: packets that befell this, wherever it came from.
+PACKETS = ("lost", "reordered", "duplicated", "corrupted", "truncated")
+# Faults of tests/sim/troubles.py that changed what they are about: a path that swallowed a packet while it was cut, a
+# process that died, a request that the disk refused, a store that was found damaged.
+FAULTS = (
+    "partition",
+    "partial",
+    "one-way",
+    "asymmetric",
+    "link-down",
+    "flap",
+    "clog",
+    "mtu-hole",
+    "too-big",
+    "noise",
+    "delay",
+    "address-gone",
+    "kill",
+    "leave",
+    "pause",
+    "slow-node",
+    "clock-jump",
+    "power",
+    "blank",
+    "rot",
+    "rollback",
+    "slow-disk",
+    "disk-full",
+    "disk-broken",
+    "disk-hung",
+    "device-cut",
+    "device-down",
+)
+# What followed from them in one place or another.
+SINGLE = (
+    "link 0 down with another up",
+    "woken with stale timers",
+    "writes lost before their fsync",
+    "torn writes",
+    "operator overrides",
+    "machines joined",
+)
+EFFECTS = (*PACKETS, *FAULTS, *SINGLE)
+
+
+def missing(total: Callable[[str], float]) -> list[str]:
+    """What never happened; total: of a count over all runs."""
+    return [f"no fault of these did anything: {name}" for name in EFFECTS if not total(KEY + name)]
+
+
+def told(total: Callable[[str], float]) -> str:
+    """All of them in one line."""
+    return "faults that did something: " + ", ".join(f"{total(KEY + name):.0f} {name}" for name in EFFECTS)
