@@ -87,6 +87,7 @@ class Host:
         if quorum.device:
             self._device = Client(me, world.arbiter, quorum, world.clock, world.random, self.now, self._do, self._asker)
             self._device.start()
+        self.on_start: Callable[[Node], None] | None = None  # is shown each process before it begins
         self.configured: ConfigurationChange | None = None  # the last one installed
         self.node: Node | None = None
         self.process: Process | None = None
@@ -139,6 +140,8 @@ class Host:
         world.history.processes.append(self.process)
         world.trace.line(world.clock.now, self.me, f"process {self.process_number} starts")
         tap(node, self.me, self.process, world.clock, world.trace)
+        if self.on_start is not None:
+            self.on_start(node)
         self.node = node
         self._bind(node)
         world.administrator.started(self, node)

@@ -1,0 +1,354 @@
+"""The words in which a story is told: a cluster, what befalls it, and what must be true then.
+
+    s = story(4)
+    s.formed(); s.split([1, 2], [3, 4]); s.run(2.0)
+    assert s.quorate() == set()
+    s.refused(1, "x"); s.heal(); s.converges()
+
+Words that do something change the world; words that ask answer with plain values for `assert`; words in the past tense
+(formed, acked, refused) do both, and raise Violation where what they say did not come true. When the story has been
+told, the world heals, all must converge, and every checker of the simulator judges the whole of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from cfs.messages import Kind, Operation
+from clusterd.node import Node
+from quorum.options import QuorumOptions
+from tests.sim.history import ACKED, FAILED, REFUSED, UNKNOWN, Call, Told
+from tests.sim.host import Host
+from tests.sim.network import PathKey
+from tests.sim.stories.stage import Stage, plan_of
+from tests.sim.stories.wire import Message, Rule
+from tests.sim.trace import Print
+from transport.errors import ClusterError
+from transport.ids import NodeId
+
+STEP = 0.005  # seconds between looks at whether what is waited for has come
+PATIENCE = 8.0  # seconds after which it never will
+
+
+class Play:
+    """One cluster of a story. Nodes are 1 to n; times are virtual seconds."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self._numbers = 0
+        self._operations: dict[bytes, Operation] = {}
+        self._cut: list[PathKey] = []
+        self.converged = False
+
+    # -- what befalls it -------------------------------------------------------------------------------------
+
+    def run(self, seconds: float) -> None:
+        self.stage.clock.run(self.stage.clock.now + seconds)
+
+    def until(self, true: Callable[[], bool], what: str, within: float = PATIENCE) -> None:
+        """Run until `true()`; a Violation when `what` was waited for in vain."""
+        clock = self.stage.clock
+        end = clock.now + within
+        while not true():
+            if clock.now >= end:
+                raise self.stage.fail(f"waited {within:g} s for {what}: {self}")
+            clock.run(clock.now + STEP)
+
+    def start(self, *nodes: NodeId) -> None:
+        for node in nodes:
+            self._host(node).start()
+
+    def kill(self, *nodes: NodeId) -> None:
+        """SIGKILL: what was written stays on the disk."""
+        for node in nodes:
+            self._host(node).kill()
+
+    def power_off(self, *nodes: NodeId) -> None:
+        """What was not on the disk is gone."""
+        for node in nodes:
+            self._host(node).kill(power=True)
+
+    def leave(self, *nodes: NodeId) -> None:
+        """A clean stop."""
+        for node in nodes:
+            self._host(node).leave()
+
+    def split(self, *parts: Iterable[NodeId]) -> None:
+        """From now on nodes reach only those of their own part; what held before is healed."""
+        self.heal()
+        where = {node: number for number, part in enumerate(parts) for node in part}
+        assert set(where) >= set(self.stage.plan.nodes), "every node is in one part"
+        for key in self.stage.network.paths:
+            if where.get(key[0]) != where.get(key[1]):
+                self._close(key)
+
+    def cut(self, *ways: tuple[NodeId, NodeId]) -> None:
+        """Nothing goes from the first to the second any more, on any link; the other way it does."""
+        for key in self.stage.network.paths:
+            if key[:2] in ways:
+                self._close(key)
+
+    def part(self, a: NodeId, b: NodeId) -> None:
+        """Two nodes do not reach each other any more."""
+        self.cut((a, b), (b, a))
+
+    def heal(self) -> None:
+        """The network is whole again."""
+        for key in self._cut:
+            self.stage.network.heal(key)
+        self._cut.clear()
+
+    def _close(self, key: PathKey) -> None:
+        self.stage.network.cut(key)
+        self._cut.append(key)
+
+    def lose_disk(self, node: NodeId) -> None:
+        """The node dies, and finds a new, empty disk when it starts."""
+        host = self._host(node)
+        host.kill(power=True)
+        host.wipe(keep_marker=False)
+        self.stage.history.disk_losses.append((self.stage.clock.now, node))
+
+    def fill_disk(self, *nodes: NodeId, full: bool = True) -> None:
+        """No space is left there; full=False: there is room again."""
+        for node in nodes:
+            self._host(node).storage.store.full = full
+
+    def hang_disk(self, *nodes: NodeId, hung: bool = True) -> None:
+        """The disk does nothing and answers nothing; hung=False: it goes on."""
+        for node in nodes:
+            self._host(node).storage.hang(hung)
+
+    def lose(self, matches: Callable[[Message], bool], times: int | None = 1) -> Rule:
+        """The network loses the next `times` ring messages that match, and nothing else (tests/sim/stories/wire.py)."""
+        return self.stage.wire.drop(matches, times)
+
+    # -- what an operator does -------------------------------------------------------------------------------
+
+    def expected(self, node: NodeId, votes: int) -> str:
+        """`clusterctl expected VOTES` there; why it was refused, "" when it was done."""
+        return self._asked(node, lambda running, now: running.set_expected(votes, now))
+
+    def _asked(self, node: NodeId, what: Callable[[Node, float], object]) -> str:
+        host, answers = self._host(node), []
+
+        def ask(running: Node) -> None:
+            try:
+                what(running, host.now())
+            except ClusterError as error:
+                answers.append(str(error))
+
+        host.do(ask)
+        return answers[0] if answers else ""
+
+    # -- clients ---------------------------------------------------------------------------------------------
+
+    def write(self, node: NodeId, key: str, expected: int | None = None, value: str = "") -> Call:
+        """A client at `node` puts a file; expected: only if it has this revision (0: if there is none)."""
+        self._numbers += 1
+        number, host, history = self._numbers, self._host(node), self.stage.history
+        data = (value or f"{number} {key}").encode()
+        ident = number.to_bytes(4, "big") + b"-story-" + bytes(5)
+        kind, now = "put" if expected is None else "cas", self.stage.clock.now
+        call = Call(ident, kind, key, node, host.process_number, -1, now, data, expected, asked=now)
+        operation = Operation(ident, Kind.PUT, key, data, condition=expected, writer=node, time=number)
+        operation.since = host.log_index()
+        self._operations[ident] = operation
+        history.calls.append(call)
+        host.write(call, operation)
+        return call
+
+    def again(self, call: Call, node: NodeId) -> Call:
+        """The same client asks the same again, at `node`, under the same id."""
+        host = self._host(node)
+        call.attempts += 1
+        call.node, call.process, call.asked = node, host.process_number, self.stage.clock.now
+        call.ended, call.outcome = None, ""
+        host.write(call, self._operations[call.id])
+        return self.ended(call)
+
+    def ended(self, call: Call) -> Call:
+        """Run until the client has its answer."""
+        self.until(lambda: call.ended is not None, f"an answer to {call}")
+        return call
+
+    def acked(self, node: NodeId, key: str, expected: int | None = None) -> Call:
+        """A write that is acknowledged."""
+        return self._expect(self.ended(self.write(node, key, expected)), ACKED)
+
+    def conflict(self, node: NodeId, key: str, expected: int) -> Call:
+        """A compare-and-set that finds another revision."""
+        return self._expect(self.ended(self.write(node, key, expected)), FAILED)
+
+    def refused(self, node: NodeId, key: str) -> Call:
+        """A write that is refused at once, without a wait."""
+        return self._expect(self.write(node, key), REFUSED)
+
+    def unknown(self, call: Call) -> Call:
+        """Run until the client is told that the outcome is unknown."""
+        return self._expect(self.ended(call), UNKNOWN)
+
+    def _expect(self, call: Call, outcome: str) -> Call:
+        if call.outcome != outcome:
+            raise self.stage.fail(f"expected {outcome}: {call} ({self.why_read_only(call.node) or call.code})")
+        return call
+
+    def shown(self, call: Call) -> set[NodeId]:
+        """Where a client that reads the node's own copy finds what was written by `call`."""
+        found = set()
+        for host in self._up():
+            assert host.node is not None
+            entry = host.node.replica.state.find(call.key) if host.node.replica.readable() else None
+            if entry is not None and entry.data == call.value:
+                found.add(host.me)
+        return found
+
+    # -- questions -------------------------------------------------------------------------------------------
+
+    def formed(self, *nodes: NodeId) -> None:
+        """Switch these on (none given: all) and run until all that run are one ring, quorate and writable."""
+        self.start(*(nodes or self.stage.plan.nodes))
+        self.until(self._is_one, "one ring of all, quorate and writable")
+
+    def _is_one(self) -> bool:
+        here = {host.me for host in self._up()}
+        ready = all(self.ring(n) == here and self.writable(n) and self.state(n) == "synced" for n in here)
+        return ready and self.quorate() == here
+
+    def settled(self, *parts: Iterable[NodeId]) -> None:
+        """Run until the nodes that run form exactly these rings."""
+        wanted = sorted(sorted(part) for part in parts)
+        self.until(lambda: sorted(sorted(ring) for ring in self.rings()) == wanted, f"the rings {wanted}")
+
+    def ring(self, node: NodeId) -> set[NodeId]:
+        """The members of the ring the node is in; none while it gathers or recovers."""
+        srp = self._running(node).endpoint.srp
+        return set(srp.members) if srp.phase == "operational" else set()
+
+    def rings(self) -> list[set[NodeId]]:
+        """All rings there are now."""
+        found = {(r.endpoint.srp.ring_id, tuple(sorted(self.ring(r.me)))) for h in self._up() if (r := h.node)}
+        return [set(members) for _, members in sorted(found)]
+
+    def quorate(self) -> set[NodeId]:
+        """Who says "quorate" to a client now."""
+        return {host.me for host in self._up() if (answer := host.answer()) is not None and answer.quorate}
+
+    def verdict(self, node: NodeId) -> str:
+        """Why, in the words of `clusterctl quorum`."""
+        process = self._host(node).process
+        told = [event.verdict for event in process.events if isinstance(event, Told)] if process is not None else []
+        return told[-1].reason if told else ""
+
+    def writable(self, node: NodeId) -> bool:
+        return self._running(node).replica.status().writable
+
+    def why_read_only(self, node: NodeId) -> str:
+        """What stands behind `Read-only:` in `clusterctl status`."""
+        running = self._host(node).node
+        return running.replica.status().reason if running is not None else "it does not run"
+
+    def kind(self, node: NodeId) -> str | None:
+        """Of the open primary: majority, narrow; None: none is open."""
+        return self._running(node).replica.status().kind
+
+    def held_only_by(self, node: NodeId) -> set[NodeId]:
+        """`Narrow: held only by` in `clusterctl status`."""
+        return set(self._running(node).replica.status().held_only_by)
+
+    def state(self, node: NodeId) -> str:
+        """`Store:` in `clusterctl status`: synced, syncing, damaged, disk_error."""
+        return self._running(node).replica.status().state
+
+    def revision(self, node: NodeId) -> int:
+        return self._running(node).replica.status().revision
+
+    def leader(self, node: NodeId) -> NodeId | None:
+        """Whose log leads in the node's present configuration, as it chose."""
+        choice = self._running(node).replica._primary.choice
+        return choice.leader if choice is not None else None
+
+    def on_disk(self, call: Call) -> set[NodeId]:
+        """Whose disks hold the operation now, running or not."""
+        return {node for node, host in self.stage.hosts.items() if host.storage.holds(call.id)}
+
+    def set_aside(self, call: Call) -> set[NodeId]:
+        """Who lists the operation under `clusterctl fs discarded`."""
+        return {node for node, host in self.stage.hosts.items() if call.id in host.storage.discarded()}
+
+    # -- the end ---------------------------------------------------------------------------------------------
+
+    def stays_off(self, *nodes: NodeId) -> None:
+        """These are not switched on when everything heals."""
+        self.kill(*nodes)
+        self.stage.off |= set(nodes)
+
+    def converges(self) -> None:
+        """Everything heals and whoever was off is switched on: within L1's bounds all are one, and writable."""
+        self._cut.clear()
+        self.stage.converge(lambda node: self.write(node, f"last{node}"))
+        self.converged = True
+
+    def over(self) -> None:
+        """The story has been told: converge, if it did not, and let every checker judge it."""
+        if not self.converged:
+            self.converges()
+        self.stage.judge()
+
+    def _host(self, node: NodeId) -> Host:
+        return self.stage.hosts[node]
+
+    def _up(self) -> list[Host]:
+        return [host for host in self.stage.hosts.values() if host.up]
+
+    def _running(self, node: NodeId) -> Node:
+        running = self._host(node).node
+        if running is None:
+            raise self.stage.fail(f"node {node} does not run")
+        return running
+
+    def __str__(self) -> str:
+        """How all nodes stand, for who reads a failure."""
+        parts = []
+        for host in self._up():
+            assert host.node is not None
+            srp, status = host.node.endpoint.srp, host.node.replica.status()
+            store = "writable" if status.writable else status.reason
+            parts.append(f"n{host.me}: {srp.phase} {srp.ring_id} {list(srp.members)}, {status.state}, {store}")
+        return "; ".join(parts) or "nobody runs"
+
+
+class Story:
+    """What a story is given: call it once for its cluster."""
+
+    def __init__(self, name: str, watched: frozenset[NodeId] = frozenset(), echo: Print = print) -> None:
+        self.name = name
+        self.play: Play | None = None
+        self._watched = watched
+        self._echo = echo
+
+    def __call__(
+        self,
+        nodes: int,
+        *,
+        votes: dict[NodeId, int] | None = None,
+        links: int = 1,
+        administered: tuple[str, ...] = (),
+        **quorum: Any,
+    ) -> Play:
+        """A cluster of `nodes` machines, all off. votes: of those that have not one.  quorum: of QuorumOptions.
+
+        administered: what an operator will do in it ("set-expected", "remove", ...): the checkers must know.
+        """
+        assert self.play is None, "one story, one cluster"
+        all_votes = {node: (votes or {}).get(node, 1) for node in range(1, nodes + 1)}
+        plan = plan_of(self.name, all_votes, QuorumOptions(votes=all_votes, **quorum), links, administered)
+        self.play = Play(Stage(plan, self._watched, self._echo))
+        self.play.stage.workload.stop()
+        return self.play
+
+    def over(self) -> None:
+        """The story has been told."""
+        if self.play is not None:
+            self.play.over()
