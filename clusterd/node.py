@@ -111,6 +111,7 @@ class Node:
         self._due_known = False  # nothing was put into any of them since
         self._lapsed = False  # the verdict was judged since the last `_pump`, and others may have heard of it
         self._outcomes_until: float | None = None
+        self._farewell = False  # we leave, and our votes go only if the others hear so in order
 
     def start(self, now: float) -> None:
         self.rotation.watch(now)
@@ -123,7 +124,8 @@ class Node:
         """All datagrams of one wake-up."""
         self._check_lease(now)
         self.endpoint.receive(datagrams, now)
-        if self.endpoint.has_events or self._unsent or self._lapsed:  # else it concerned the links alone
+        # Else it concerned the links alone.
+        if self.endpoint.has_events or self._unsent or self._lapsed or self._goodbye_at is not None:
             self._pump(now)
 
     def refused(self, link: LinkId, address: Address, reason: str, sure: bool, now: float) -> None:
@@ -210,13 +212,17 @@ class Node:
         not waited for. Writes under way get their outcome, if it comes soon; new ones are refused.
         """
         self.replica.leave(now)
-        self.votequorum.leave()
+        self._farewell = self.votequorum.leave()
         self._outcomes_until, self._goodbye_at = now + OUTCOMES_WAIT, now + GOODBYE_WAIT
         self._pump(now)
 
     def _may_go(self) -> bool:
-        """All that was said is sent, and nobody waits for an outcome."""
-        return self.endpoint.srp.backlog_bytes == 0 and not self._unsent and not self.replica.waiting
+        """All that was said is sent, nobody waits for an outcome, and who must have heard us has."""
+        srp = self.endpoint.srp
+        if srp.backlog_bytes or self._unsent or self.replica.waiting:
+            return False
+        # A goodbye that overtakes our last message, or outlives it, ends the ring without it.
+        return not self._farewell or not any(srp.lag(member) for member in srp.members)
 
     def _goodbye(self, now: float) -> None:
         self._outcomes_until = self._goodbye_at = None

@@ -233,10 +233,13 @@ class Votequorum:
             raise Refused("wait_for_all is not configured")
         self._multicast(CancelWait())
 
-    def leave(self) -> None:
-        """We are about to leave cleanly. Under allow_downscale the others must hear it, in order, before we go."""
-        if self._electorate.options.allow_downscale and self._members:
-            self._multicast(self._electorate.node_info(leaving=True))
+    def leave(self) -> bool:
+        """We are about to leave cleanly. Under allow_downscale the others must hear it, in order, before we go: True
+        when there is something that they must hear."""
+        if not self._electorate.options.allow_downscale or not self._members:
+            return False
+        self._multicast(self._electorate.node_info(leaving=True))
+        return True
 
     def left(self) -> None:
         """We say goodbye now, and the others go on without us at once: nothing that was said before lasts beyond."""

@@ -133,6 +133,32 @@ def test_two_nodes_with_last_man_standing_and_tie_breaker(story: Story) -> None:
     assert s.on_disk(s.acked(1, "x")) == {1}
 
 
+def test_two_nodes_with_allow_downscale(story: Story) -> None:
+    """allow_downscale: a clean leave lowers expected votes down to the configured ones; a crash lowers nothing."""
+    s = story(2, allow_downscale=True, expected_votes=1)
+    s.formed()
+    s.leave(2)
+    s.run(1.0)
+    assert s.quorate() == {1}
+    s.acked(1, "x")
+    s.formed(2)
+    s.kill(2)
+    s.run(2.0)
+    assert s.quorate() == set()
+
+
+def test_a_goodbye_under_allow_downscale_that_was_lost_first(story: Story) -> None:
+    """The others hear of the leave in order before the goodbye, also when the network loses its first datagram."""
+    s = story(2, allow_downscale=True, expected_votes=1)
+    s.formed()
+    s.run(0.5)
+    lost = s.lose(lambda message: message.kind == "multicast" and message.sender == 2)
+    s.leave(2)
+    s.run(1.0)
+    assert len(lost.dropped) == 1
+    assert s.quorate() == {1}
+
+
 def test_two_nodes_with_expected_votes_tracking(story: Story) -> None:
     """expected_votes_tracking: the highest number ever seen is on disk, and binds a node that starts alone."""
     s = story(2, expected_votes_tracking=True, expected_votes=1)
