@@ -72,7 +72,8 @@ class QuorumOptions:
 
 def check(options: QuorumOptions) -> list[tuple[str, str]]:
     """Everything wrong with `options` at once, as (key of the quorum section or "", sentence); empty when usable."""
-    return [*_numbers(options), *_two_node(options), *_tie_breaker(options), *_device(options), *_window(options)]
+    parts = (_numbers, _hopeless, _two_node, _tie_breaker, _device, _window)
+    return [found for part in parts for found in part(options)]
 
 
 def _numbers(options: QuorumOptions) -> list[tuple[str, str]]:
@@ -101,6 +102,21 @@ def _numbers(options: QuorumOptions) -> list[tuple[str, str]]:
     if options.t_excl <= 0:
         found.append(("", f"the token timeout is {options.t_excl} s, more than 0 expected"))
     return found
+
+
+def _hopeless(options: QuorumOptions) -> list[tuple[str, str]]:
+    """More expected votes than all nodes and the device together can bring: nobody would be quorate again after a full
+    stop (the reference takes such a file, and waits for good)."""
+    expected, total = options.expected_votes, sum(options.votes.values()) + options.votes_of_device
+    if not options.votes or expected <= total:
+        return []
+    have = f"but all nodes {'and the device ' if options.device else ''}have {total} together"
+    needed = 1 if options.two_node else (expected + 1) // 2 if options.auto_tie_breaker else expected // 2 + 1
+    if options.waits_for_all:
+        return [("expected_votes", f"wait_for_all waits for {expected} votes (expected_votes), {have}")]
+    if needed > total:
+        return [("expected_votes", f"with expected_votes {expected} it takes {needed} votes to be quorate, {have}")]
+    return []
 
 
 def _two_node(options: QuorumOptions) -> list[tuple[str, str]]:
