@@ -1,0 +1,53 @@
+"""Is each promise's checker awake? python -m tests.mutants [NAME...] [--known | --all-seeds] [--refresh]
+
+Every mutant (or those named) is run over its range of seeds until one catches it, and that seed without the mutant,
+which must hold. --known: the seed known to catch it first, and the range only if it does not. --all-seeds: go on
+to the end of the range. --refresh: write the seeds found to tests/mutants/known.txt. Exit 0 only if none survives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from tests.mutants import runs
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of mutants (default: all)")
+    parser.add_argument("--known", action="store_true", help="begin with the seed known to catch each")
+    parser.add_argument("--all-seeds", action="store_true", help="run the whole range of each")
+    parser.add_argument("--refresh", action="store_true", help="write the seeds found to known.txt")
+    parser.add_argument("--list", action="store_true", help="only say what there is")
+    parser.add_argument("--text", action="store_true", help="print what was found broken")
+    asked = parser.parse_args(arguments)
+    every = runs.mutants()
+    strangers = sorted(set(asked.names) - {mutant.name for mutant in every})
+    if strangers:
+        parser.error(f"no such mutants: {', '.join(strangers)}")
+    chosen = [mutant for mutant in every if not asked.names or mutant.name in asked.names]
+    if asked.list:
+        for mutant in chosen:
+            print(f"{mutant.name:40}{'/'.join(mutant.promises):10}{mutant.file}: {mutant.why}")
+        return 0
+    started = time.monotonic()
+    outcomes: list[runs.Outcome] = []
+    for outcome in runs.run_all(chosen, asked.known, asked.all_seeds, controls=not asked.known):
+        outcomes.append(outcome)
+        print(outcome, flush=True)
+        if asked.text and outcome.text:
+            print(f"    {outcome.text.splitlines()[0][:200]}", flush=True)
+    if asked.refresh:
+        runs.write_known(outcomes)
+    caught = sum(outcome.ok for outcome in outcomes)
+    bad = [outcome.name for outcome in outcomes if not outcome.ok]
+    tried = sum(outcome.tried for outcome in outcomes)
+    print(f"mutants: {caught} of {len(outcomes)} caught, {tried} seeds in {time.monotonic() - started:.0f} s", end="")
+    print(f"; not: {', '.join(bad)}" if bad else "")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

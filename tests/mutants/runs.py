@@ -1,0 +1,181 @@
+"""Many mutants, each in a process of its own, two at a time; and the known seeds, one of which catches each.
+
+known.txt has a line for each mutant: its name, a seed that catches it, the promise that is then found broken. Seeds
+change their meaning while the simulator grows: one that does not catch its mutant any more is looked for anew in the
+mutant's range, and `--refresh` writes the file anew.
+"""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.mutants.mutant import FIRST, DoesNotApply, Mutant, apply, patched
+
+KNOWN = Path(__file__).with_name("known.txt")
+TABLES = ("transport", "quorum", "cfs", "node")
+WORKERS = 2
+# Imported before a process is made for each mutant: none of it is the product.
+HEAVY = ("pydantic", "structlog", "msgpack", "cryptography.hazmat.primitives.ciphers.aead", "uvloop", "sqlite3")
+
+
+def mutants() -> list[Mutant]:
+    """All of them, in the order of the tables."""
+    found: list[Mutant] = []
+    for table in TABLES:
+        found += importlib.import_module(f"tests.mutants.{table}").MUTANTS
+    return found
+
+
+def known_seeds() -> dict[str, int]:
+    """Name -> a seed that caught it."""
+    lines = (line.split("#")[0].split() for line in KNOWN.read_text().splitlines()) if KNOWN.exists() else ()
+    return {words[0]: int(words[1], 16) for words in lines if words}
+
+
+@dataclass(slots=True)
+class Outcome:
+    """seed: the first that caught it, None: it survived.  tried: seeds run.  others: promises found broken that are not
+    those expected.  caught: how many seeds caught it, where all were run.  control: why the seed is none, as it fails
+    without the mutant too.  problem: why nothing could be run."""
+
+    name: str
+    seed: int | None = None
+    promise: str = ""
+    text: str = ""
+    tried: int = 0
+    caught: int = 0
+    seconds: float = 0.0
+    others: list[str] = field(default_factory=list)
+    control: str = ""
+    problem: str = ""
+    stale: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return self.seed is not None and not self.problem and not self.control
+
+    def __str__(self) -> str:
+        if self.problem:
+            return f"{self.name:40}FAILED    {self.problem}"
+        others = f"; also {', '.join(sorted(set(self.others)))}" if self.others else ""
+        if self.seed is None:
+            return f"{self.name:40}SURVIVES  {self.tried} seeds, {self.seconds:.1f} s{others}"
+        found = f"{self.promise:13}{self.seed:06x}  {self.tried:3} seeds {self.seconds:6.1f} s"
+        if self.control:
+            return f"{self.name:40}{found}  FAILED without the mutant too: {self.control}"
+        every = f", {self.caught} of them catch it" if self.caught > 1 else ""
+        return f"{self.name:40}{found}{every}{others}{'  (its known seed does not)' if self.stale else ''}"
+
+
+def seeds_of(mutant: Mutant) -> Iterator[int]:
+    """The seeds of its range."""
+    from tests.mutants import harness
+
+    seed, count = FIRST, 0
+    while count < mutant.within:
+        if harness.wanted(mutant, seed):
+            count += 1
+            yield seed
+        seed += 1
+
+
+def look(mutant: Mutant, known: int | None = None, every: bool = False) -> Outcome:
+    """Apply the mutant to this process and run its seeds until one catches it; `every`: all of them.
+
+    known: run first; with it the range only when it does not catch the mutant.
+    """
+    from tests.mutants import harness
+
+    outcome = Outcome(mutant.name)
+    try:
+        apply(mutant)
+    except DoesNotApply as error:
+        outcome.problem = str(error)
+        return outcome
+    started = time.process_time()
+    seeds: Iterable[int] = seeds_of(mutant)
+    for seed in seeds if known is None else _after(known, seeds):
+        promise, text, _ = harness.run(mutant, seed)
+        outcome.tried += 1
+        if promise in mutant.promises:
+            outcome.caught += 1
+            if outcome.seed is None:
+                outcome.seed, outcome.promise, outcome.text = seed, promise, text
+                outcome.stale = known is not None and seed != known
+            if not every:
+                break
+        elif promise:
+            outcome.others.append(promise)
+    outcome.seconds = time.process_time() - started
+    return outcome
+
+
+def _after(known: int, seeds: Iterable[int]) -> Iterator[int]:
+    yield known
+    yield from seeds
+
+
+def control(mutant: Mutant, seed: int) -> str:
+    """What the seed breaks without the mutant; empty, as it should be, when nothing."""
+    from tests.mutants import harness
+
+    promise, text, _ = harness.run(mutant, seed)
+    return f"{promise}: {text}" if promise else ""
+
+
+def _task(job: tuple[str, int | None, bool]) -> Outcome:
+    name, known, every = job
+    mutant = next(mutant for mutant in mutants() if mutant.name == name)
+    try:
+        return look(mutant, known, every)
+    except Exception as error:  # the mutant makes the harness itself fail: no verdict
+        return Outcome(name, problem=f"{type(error).__name__}: {error}")
+
+
+def _control(job: tuple[str, int]) -> str:
+    name, seed = job
+    return control(next(mutant for mutant in mutants() if mutant.name == name), seed)
+
+
+def run_all(chosen: list[Mutant], known: bool, every: bool = False, controls: bool = False) -> Iterator[Outcome]:
+    """Outcomes as they come, in the order of `chosen`.
+
+    known: begin with the known seeds.  controls: run each seed that caught one without the mutant too.
+    """
+    for name in HEAVY:
+        importlib.import_module(name)
+    seeds = known_seeds() if known else {}
+    context = multiprocessing.get_context("fork")
+    jobs = [(mutant.name, seeds.get(mutant.name), every) for mutant in chosen]
+    with context.Pool(WORKERS, maxtasksperchild=1) as pool, context.Pool(1) as plain:
+        for mutant, outcome in zip(chosen, pool.imap(_task, jobs, chunksize=1), strict=True):
+            if controls and outcome.seed is not None:
+                outcome.control = plain.apply(_control, ((mutant.name, outcome.seed),))
+            yield outcome
+
+
+def write_known(outcomes: list[Outcome]) -> None:
+    """Keep what these found, and what is known of the others."""
+    found = {outcome.name: f"{outcome.seed:06x}  # {outcome.promise}" for outcome in outcomes if outcome.ok}
+    for line in KNOWN.read_text().splitlines() if KNOWN.exists() else ():
+        words = line.split(maxsplit=1)
+        if len(words) == 2:
+            found.setdefault(words[0], words[1].strip())
+    lines = [f"{mutant.name:40}{found[mutant.name]}\n" for mutant in mutants() if mutant.name in found]
+    KNOWN.write_text("".join(lines))
+
+
+def problems_of_texts(chosen: list[Mutant]) -> list[str]:
+    """Why some cannot be applied."""
+    found = []
+    for mutant in chosen:
+        try:
+            patched(mutant)
+        except DoesNotApply as error:
+            found.append(str(error))
+    return found
