@@ -11,9 +11,11 @@ from random import Random
 
 from tests.sim import actions, effects
 from tests.sim.admin import Administrator, links_of
+from tests.sim.attacker import Attacker
 from tests.sim.build import Recipe
 from tests.sim.checkers import (
     administration,
+    attack,
     evs,
     groups,
     linearizability,
@@ -31,10 +33,12 @@ from tests.sim.faults import Faults
 from tests.sim.groups import Processes
 from tests.sim.history import ACKED, REFUSED, Call, Durable, FinalStore, History, Violation
 from tests.sim.host import Host, World
-from tests.sim.network import Conditions, Network, PathKey
+from tests.sim.network import Address, Conditions, Network, PathKey
 from tests.sim.plan import Plan, draw
+from tests.sim.strangers import THEIRS, Strangers
 from tests.sim.trace import Print, Trace
 from tests.sim.tree_load import TreeLoad
+from tests.sim.troubles import ATTACKS, STRANGERS
 from tests.sim.watchers import WATCHERS, Watcher
 from tests.sim.workload import Workload
 from transport.events import Delivery
@@ -174,7 +178,39 @@ class Cluster:
         world.watchers = self._watchers
         links = links_of(recipe) if plan.actions else list(plan.links)
         self.network.add(list(self.hosts), links, self._conditions)
-        self._faults = Faults(self.clock, plan.random, self.network, self.hosts, tuple(links), self.arbiter, self._say)
+        self._attacker = Attacker(self.clock, plan.random, self.network, self.hosts, links)
+        self._strangers = self._other_clusters(recipe)
+        if any(fault.kind in ATTACKS for fault in plan.faults):
+            self.network.heard = self._attacker.hear
+        self.network.elsewhere = self._to_strangers
+        self._looks: dict[NodeId, attack.Look] = {}
+        self._faults = Faults(
+            self.clock,
+            plan.random,
+            self.network,
+            self.hosts,
+            tuple(links),
+            self.arbiter,
+            self._attacker,
+            self._strangers,
+            self._say,
+        )
+
+    def _other_clusters(self, recipe: Recipe) -> dict[str, Strangers]:
+        """Those that this run will meet, by the kind of fault that they are."""
+        plan = self.plan
+        ours = {node: recipe.identity(node) for node in plan.nodes[:2]}
+        return {
+            kind: Strangers(name, part, self.clock, plan.random(kind), self.network, self.hosts, ours, self._trace)
+            for part, (kind, name) in enumerate(STRANGERS.items(), 67)
+            if any(fault.kind == kind for fault in plan.faults)
+        }
+
+    def _to_strangers(self, source: NodeId, address: Address, data: bytes) -> None:
+        """A node sends something to an address that no machine of ours has."""
+        mine = self.network.address(source, 0)
+        if not any(strangers.hear(mine, address, data) for strangers in self._strangers.values()):
+            self._attacker.answered(source, address, data)
 
     @property
     def _one_line(self) -> bool:
@@ -213,6 +249,8 @@ class Cluster:
         for watcher in self._watchers:
             watcher.start()
         self._faults.schedule(plan.faults)
+        if plan.attacked_alone:
+            clock.at(plan.faults[0].at - 0.01, self._look_at_nodes)
         self.administrator.schedule(plan.actions)
         clock.at(LEASE_CHECK, self._look_at_leases_again)
         clock.at(SAMPLE, self._sample_again)
@@ -220,6 +258,7 @@ class Cluster:
         self._heal()
         slowness = plan.settings.slowness
         clock.run(plan.faults_end + 1.0)
+        self._check_attack()
         self.workload.stop()
         self._tree_load.stop()
         self.processes.stop()
@@ -237,6 +276,8 @@ class Cluster:
             clock.run(clock.now + LEASE_CHECK)
         liveness.check_last_writes(clock.now, last)
         self.administrator.check_calm(clock.now)
+        for kind, strangers in self._strangers.items():
+            attack.check_strangers(clock.now, STRANGERS[kind], strangers.members, THEIRS)
         self._finish()
         self._check()
 
@@ -305,6 +346,23 @@ class Cluster:
         self._replayed = replay.check(self.history)
         self._undecided = linearizability.check(self.history)
 
+    def _look_at_nodes(self) -> None:
+        self._looks = {look.node: look for look in self._looks_now()}
+
+    def _looks_now(self) -> list[attack.Look]:
+        now, hosts = self.clock.now, self.hosts.values()
+        return [attack.look(now, h.me, h.process_number, h.node, h.log.lines) for h in hosts if h.node and h.log]
+
+    def _check_attack(self) -> None:
+        """X1, where strangers were the only trouble of the run."""
+        if not self.plan.attacked_alone:
+            return
+        for after in self._looks_now():
+            by_all = (self._attacker.arrived, *(strangers.arrived for strangers in self._strangers.values()))
+            arrived = sum(arrived[after.node, after.process] for arrived in by_all)
+            attack.check_alone(self._looks[after.node], after, arrived)
+        attack.check_answers(self.clock.now, self._attacker.amplified())
+
     # -- while it runs ---------------------------------------------------------------------------------------
 
     def _look_at_leases(self) -> None:
@@ -318,6 +376,8 @@ class Cluster:
         for host in self.hosts.values():
             if host.can_connect():
                 host.sample()
+            if host.node is not None:
+                attack.check_tables(self.clock.now, host.me, attack.tables(host.node))
         self.clock.after(SAMPLE, self._sample_again)
 
     def _acked(self, host: Host, call: Call) -> None:
@@ -360,6 +420,8 @@ class Cluster:
             did["torn writes"] += host.storage.store.did["torn"]
         for kind in actions.OVERRIDES:
             did["operator overrides"] += log.total(administration.DONE, kind)
+        did.update({name: count for name, count in self._attacker.did.items() if name not in ATTACKS})
+        did["runs with strangers as the only trouble"] = int(self.plan.attacked_alone)
         did["machines joined"] = log.total(administration.DONE, "add")
         return did
 

@@ -42,6 +42,13 @@ FAULTS = (
     "disk-hung",
     "device-cut",
     "device-down",
+    "replay",
+    "reflect",
+    "copy",
+    "forge",
+    "flood",
+    "other-cluster",
+    "same-name",
 )
 # What followed from them in one place or another.
 SINGLE = (
@@ -51,6 +58,10 @@ SINGLE = (
     "torn writes",
     "operator overrides",
     "machines joined",
+    "replayed from before a restart",
+    "replayed from before a key rotation",
+    "cookies asked for",
+    "runs with strangers as the only trouble",
 )
 EFFECTS = (*PACKETS, *FAULTS, *SINGLE)
 

@@ -12,11 +12,13 @@ from random import Random
 from typing import Protocol
 
 from cfs.disk import StoreHealth
+from tests.sim.attacker import Attacker
 from tests.sim.clock import Clock
 from tests.sim.device import Arbiter
 from tests.sim.disk import Generation
 from tests.sim.network import Conditions, Network, PathKey
 from tests.sim.storage import Storage
+from tests.sim.strangers import Strangers
 from tests.sim.troubles import Fault
 from transport.ids import LinkId, NodeId
 
@@ -53,6 +55,8 @@ class Faults:
         hosts: Mapping[NodeId, Machine],
         links: tuple[LinkId, ...],
         arbiter: Arbiter,
+        attacker: Attacker,
+        strangers: Mapping[str, Strangers],
         say: Callable[[str], None],
     ) -> None:
         self._clock = clock
@@ -62,6 +66,8 @@ class Faults:
         self._hosts = hosts
         self._links = links
         self._arbiter = arbiter
+        self._attacker = attacker
+        self._strangers = strangers
         self._say = say
         self._undo: dict[int, list[tuple[PathKey, Conditions]]] = {}
         self._flapping: set[int] = set()
@@ -158,6 +164,10 @@ class Faults:
                 self._arbiter.cut.update(fault.where)
             case "device-down":
                 self._arbiter.down += 1
+            case "replay" | "reflect" | "copy" | "forge" | "flood":
+                self._attacker.begin(fault.kind, fault.number, fault.until)
+            case "other-cluster" | "same-name":
+                self._strangers[fault.kind].begin()
             case _:
                 raise AssertionError(fault.kind)
 
@@ -207,6 +217,8 @@ class Faults:
                 self._arbiter.cut.subtract(fault.where)
             case "device-down":
                 self._arbiter.down -= 1
+            case "other-cluster" | "same-name":
+                self._strangers[fault.kind].end()
         if self._done_to(fault, hosts) > self._before.pop(number):
             self.did[fault.kind] += 1
             if fault.kind == "link-down" and fault.where == (0,) and len(self._links) > 1:
@@ -251,6 +263,10 @@ class Faults:
                 return sum(host.storage.requests for host in hosts)
             case "device-cut" | "device-down":
                 return self._arbiter.unheard
+            case "replay" | "reflect" | "copy" | "forge" | "flood":
+                return self._attacker.did[fault.kind]
+            case "other-cluster" | "same-name":
+                return self._strangers[fault.kind].arrived.total()
             case "slow-node" | "clock-jump" | "address-gone" | "delay":
                 return self._network.counts.delivered if any(host.up for host in hosts) else 0
             case _:

@@ -91,6 +91,7 @@ class Host:
         self.configured: ConfigurationChange | None = None  # the last one installed
         self.node: Node | None = None
         self.process: Process | None = None
+        self.log: NodeLog | None = None  # of the process that runs, or ran last
         self.process_number = 0
         self.cost_factor = 1.0
         self.paused = False
@@ -130,7 +131,7 @@ class Host:
         world = self._world
         self.process_number += 1
         self.paused = self._leaving = False
-        log = NodeLog(world.trace, self.me, lambda: world.clock.now)
+        self.log = log = NodeLog(world.trace, self.me, lambda: world.clock.now)
         entropy = world.random.randbytes
         world.administrator.equip(self.me)
         made = world.recipe.make(self.me, self.storage.load(), self.storage.files, entropy, self.now(), log)
@@ -246,13 +247,17 @@ class Host:
 
     def arrive(self, source: NodeId, link: LinkId, data: bytes) -> bool:
         """A datagram reaches this machine; False: no process listens."""
+        return self.inject(link, self._world.network.address(source, link), data)
+
+    def inject(self, link: LinkId, address: Address, data: bytes) -> bool:
+        """The same, from whatever address it claims to come."""
         if self.node is None or not self._world.network.is_bound(self.me, link):
             return False
         if link in self._gone:
             return True  # nobody has the address: it is lost without a word
         if len(self._inbox) >= SOCKET_BUFFER:
             return True
-        self._inbox.append((link, self._world.network.address(source, link), data))
+        self._inbox.append((link, address, data))
         if len(self._inbox) == 1 and not self.paused:
             clock = self._world.clock
             clock.at(max(self._busy_until, clock.now + self._wake_delay), self._handle_inbox)

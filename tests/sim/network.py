@@ -49,6 +49,7 @@ class Counts:
     sent: int = 0
     delivered: int = 0
     lost: int = 0
+    nowhere: int = 0
     cut: int = 0
     too_big: int = 0
     duplicated: int = 0
@@ -79,7 +80,11 @@ class Path:
 
 
 class Network:
-    """Datagrams between hosts. deliver(dst, src, link, data) hands one over; False: nobody listens there."""
+    """Datagrams between hosts. deliver(dst, src, link, data) hands one over; False: nobody listens there.
+
+    heard: told of every datagram to a host: from, to, link, bytes.  elsewhere: where one goes to an address that is no
+    host's: from, its address, bytes.
+    """
 
     def __init__(
         self,
@@ -97,6 +102,8 @@ class Network:
         self._waiting: dict[PathKey, list[bytes]] = {}
         self.paths: dict[PathKey, Path] = {}
         self.counts = Counts()
+        self.heard: Callable[[NodeId, NodeId, LinkId, bytes], None] | None = None
+        self.elsewhere: Callable[[NodeId, Address, bytes], None] | None = None
 
     def add(self, nodes: list[NodeId], links: list[LinkId], conditions: Callable[[PathKey], Conditions]) -> None:
         for link in links:
@@ -130,8 +137,12 @@ class Network:
         self.counts.sent += 1
         owner = self._owner.get(address)
         if owner is None or owner[1] != link or owner[0] == source:
-            self.counts.lost += 1
+            if owner is None and self.elsewhere is not None:
+                self.elsewhere(source, address, data)
+            self.counts.nowhere += 1
             return
+        if self.heard is not None:
+            self.heard(source, owner[0], link, data)
         key = (source, owner[0], link)
         path = self.paths[key]
         if path.troubled:

@@ -14,7 +14,19 @@ from tests.sim.actions import RETIRE, SPARES, Action
 from tests.sim.aspects import aspect
 from tests.sim.network import Conditions
 from tests.sim.settings import Settings
-from tests.sim.troubles import DEVICE, KINDS, PAIRS, WARM, Fault, draw_faults, hangs, machines
+from tests.sim.troubles import (
+    ATTACKS,
+    DEVICE,
+    KINDS,
+    PAIRS,
+    STRANGERS,
+    WARM,
+    Fault,
+    attacks,
+    draw_faults,
+    hangs,
+    machines,
+)
 from transport.ids import LinkId, NodeId
 
 CALM = 5.0  # seconds after the last fault: everything must have converged by then; more where the token is slow
@@ -56,6 +68,11 @@ class Plan:
     def spares(self) -> tuple[NodeId, ...]:
         """Machines that are no nodes at the start."""
         return tuple(range(len(self.nodes) + 1, len(self.nodes) + 1 + SPARES)) if self.actions else ()
+
+    @property
+    def attacked_alone(self) -> bool:
+        """Somebody without keys is the only trouble of this run."""
+        return bool(self.faults) and all(fault.kind in (*ATTACKS, *STRANGERS) for fault in self.faults)
 
     @property
     def seconds(self) -> float:
@@ -100,6 +117,10 @@ def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
         kinds["partition"] *= 4
     faults = draw_faults(seed, ids, votes, links, last, kinds, halves=drawn.may_be_narrow)
     faults += hangs(seed, ids, last) + machines(seed, ids, links, last)
+    unfriendly, alone = attacks(seed, last)
+    if alone:
+        faults, base.loss = (), 0.0
+    faults += unfriendly
     faults = tuple(sorted(faults, key=lambda fault: (fault.at, fault.kind)))
     random = aspect(seed, "administrator")
     retire_after = random.choice(RETIRE)
@@ -119,7 +140,7 @@ def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
         skew=skew,
         faults=faults,
         faults_end=last,
-        actions=actions.draw(random, drawn, kinds_drawn, WARM, last),
+        actions=actions.draw(random, drawn, kinds_drawn, WARM, last) if not alone else (),
         retire_after=retire_after,
     )
     return plan, plan.random("run")

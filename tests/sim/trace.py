@@ -53,6 +53,7 @@ class NodeLog:
         self._trace = trace
         self._node = node
         self._now = now
+        self.lines = 0
         self.warnings = 0
         self.errors = 0
 
@@ -72,6 +73,7 @@ class NodeLog:
         self._say("error", event, fields)
 
     def _say(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        self.lines += 1
         self._trace.line(self._now(), self._node, f"{level}: {_worded(event, fields)}")
 
 

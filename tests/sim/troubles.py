@@ -13,6 +13,8 @@ from random import Random
 from tests.sim.aspects import aspect, pick
 from transport.ids import LinkId, NodeId
 
+ATTACKS = ("replay", "reflect", "copy", "forge", "flood")  # by tests/sim/attacker.py
+STRANGERS = {"other-cluster": "another", "same-name": "sim"}  # by tests/sim/strangers.py: their clusters' names
 WARM = 2.5  # seconds before the first fault: the ring forms, the store opens
 
 
@@ -66,7 +68,7 @@ DEVICE = {"device-cut": 4, "device-down": 3}
 PAIRS = ("partition", "one-way", "asymmetric", "delay", "partial", "link-down", "flap", "clog", "mtu-hole", "noise")
 # Of each group at most one in a run: S1 holds while a data majority keeps its disks.
 ONCE = (("power",), ("blank", "rot", "rollback"))
-HANG, MACHINE = 100, 110  # the numbers of faults that have an aspect of their own
+HANG, MACHINE, ATTACK = 100, 110, 120  # the numbers of faults that have an aspect of their own
 
 
 def draw_faults(
@@ -165,6 +167,22 @@ def hangs(seed: int, nodes: tuple[NodeId, ...], last: float) -> tuple[Fault, ...
     at = WARM + random.uniform(0.0, 3.0)
     until = min(last - 1.0, at + random.uniform(3.0, 9.0))
     return (Fault("disk-hung", at, until, (random.choice(nodes),), number=HANG),)
+
+
+def attacks(seed: int, last: float) -> tuple[tuple[Fault, ...], bool]:
+    """Now and then somebody without keys on the network, and other clusters; and whether they are the only trouble."""
+    found: list[Fault] = []
+    chosen = aspect(seed, "attack")
+    attacked = chosen.random() < 0.1
+    often = dict.fromkeys(ATTACKS, 0.8 if attacked else 0.0) | dict.fromkeys(STRANGERS, 0.3 if attacked else 0.04)
+    for number, (kind, share) in enumerate(often.items(), ATTACK):
+        random = aspect(seed, kind)
+        if random.random() < share:
+            at = random.uniform(WARM, last - 2.0)
+            longest = 1.5 if kind == "flood" else 8.0
+            until = min(last, at + random.uniform(0.5, longest))
+            found.append(Fault(kind, at, until, number=number))
+    return tuple(found), len(found) >= 3 and chosen.random() < 0.5
 
 
 def machines(seed: int, nodes: tuple[NodeId, ...], links: tuple[LinkId, ...], last: float) -> tuple[Fault, ...]:
