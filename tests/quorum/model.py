@@ -311,6 +311,7 @@ class ModelNode:
             options,
             wait_for_all=self.wfa_on,
             last_man_standing=old.last_man_standing,
+            last_man_standing_window=old.last_man_standing_window,
             auto_tie_breaker=old.auto_tie_breaker,
             allow_downscale=old.allow_downscale,
             expected_votes_tracking=old.expected_votes_tracking,

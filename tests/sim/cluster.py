@@ -24,6 +24,7 @@ from tests.sim.checkers import (
     quorum,
     replay,
     store,
+    verdicts,
     watches,
 )
 from tests.sim.clock import Clock
@@ -154,6 +155,10 @@ class Cluster:
             self._installed,
             settings.one_component and not any(action.kind in actions.OVERRIDES for action in plan.actions),
         )
+        self.verdicts = verdicts.Verdicts(
+            lambda: self.clock.now,
+            settings.count_alike and not moving and not any(a.kind == "option" for a in plan.actions),
+        )
         recipe = Recipe(plan, random)
         self.administrator = Administrator(
             self.clock, plan.random("administrator at work"), self.hosts, recipe, self._say
@@ -171,6 +176,7 @@ class Cluster:
             self._look_at_leases,
             self.processes,
             self.administrator,
+            self.verdicts,
         )
         for node in (*plan.nodes, *plan.spares):
             self.hosts[node] = Host(node, world)

@@ -21,9 +21,10 @@ from clusterd.changes import ConfigApplied, KeysChanged, Removed
 from clusterd.node import Node
 from clusterd.removals import NAME as REMOVALS
 from clusterd.removals import RemovalsChanged
-from quorum.events import SaveState, Verdict
+from quorum.events import SavedState, SaveState, Verdict
 from tests.sim.build import AUTHKEY, CONFIG, KEYRING, QUORUM_FILE, Recipe
 from tests.sim.checkers.quorum import Answer
+from tests.sim.checkers.verdicts import Verdicts
 from tests.sim.clock import Clock
 from tests.sim.device import Arbiter, Client
 from tests.sim.groups import Processes
@@ -61,6 +62,7 @@ class World:
     verdict_changed: Callable[[], None]
     processes: Processes
     administrator: Overseer
+    verdicts: Verdicts
     watchers: list[Watcher] = field(default_factory=list)
 
 
@@ -143,6 +145,8 @@ class Host:
         tap(node, self.me, self.process, world.clock, world.trace)
         if self.on_start is not None:
             self.on_start(node)
+        highest, newcomer = map(int, self.storage.files.get(QUORUM_FILE, b"0 0").split())
+        world.verdicts.follow(self.me, node.votequorum, node.changes.config.quorum, SavedState(highest, newcomer))
         self.node = node
         self._bind(node)
         world.administrator.started(self, node)

@@ -68,6 +68,13 @@ class Settings:
         return not q.master_wins and 2 * (self.votes_needed + device) > votes + device and not q.auto_tie_breaker
 
     @property
+    def count_alike(self) -> bool:
+        """All members of a ring come to the same numbers: no option lets a node's own past decide."""
+        q = self.quorum
+        by_its_past = q.waits_for_all or q.last_man_standing or q.auto_tie_breaker or q.device
+        return not by_its_past and not q.allow_downscale and not q.expected_votes_tracking
+
+    @property
     def slowness(self) -> float:
         """How many times longer than by default a failure takes to be noticed; at least 1."""
         return max(1.0, self.token * 1000 / TOKEN_MS)
