@@ -24,6 +24,7 @@ def test_every_option_and_size_is_drawn() -> None:
         plan, _ = draw(seed)
         quorum = plan.settings.quorum
         assert not check(quorum) and possible(quorum)
+        assert all(fault.at < fault.until for fault in plan.faults), f"{seed:x}"
         sizes.add(len(plan.nodes))
         seen |= {name for name in QuorumOptions.__slots__ if getattr(quorum, name)}
         seen |= {str(quorum.auto_tie_breaker) if isinstance(quorum.auto_tie_breaker, str) else "list"}

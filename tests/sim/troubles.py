@@ -147,7 +147,7 @@ def _drawn(
             where = nodes
         case "disk-full" | "disk-broken":
             # A shell tries a failed disk again every second; that is not what L1 is about.
-            where, until = (shuffled[0],), min(until, last - 1.2)
+            where, at, until = (shuffled[0],), min(at, last - 1.3), min(until, last - 1.2)
         case "device-cut":
             where = tuple(sorted(shuffled[: random.randint(1, len(nodes))]))
         case "device-down":
