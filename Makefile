@@ -12,7 +12,7 @@ help:
 	@echo "make sim       whole nodes under faults in virtual time (RUNS=200 NODES= SEED= TRACE=)"
 	@echo "make bench     latency, throughput and durable writes of three daemons"
 	@echo "make fuzz      every decoder and core fed by coverage (MINUTES=5 TARGETS=), then the property tests, 100 times longer"
-	@echo "make torture   real daemons killed, stopped, cut off, full and changed under load (MINUTES=10 SEED= NODES=3)"
+	@echo "make torture   five real daemons under every fault and a load, judged by the simulator's checkers (MINUTES=10 SEED= NODES=5)"
 	@echo "make lock      write the locked requirements anew    make clean   remove what make made"
 
 venv:

@@ -1,8 +1,7 @@
 """Where the tortured daemons live: their files, their processes, their links and disks, all of them ours.
 
-As root each node has a network namespace of its own with an interface to a switch per link, nft rules cut the links,
-and its state lies on a small tmpfs. Else all are on loopback addresses, the daemons cut the links themselves (as in a
-lab), and a limit on the size of files stands for a full disk.
+Here all are on loopback addresses, the daemons cut the links themselves (as in a lab), and a limit on the size of files
+stands for a full disk. For root tests/torture/wired.py gives them networks and disks of their own.
 
 Every daemon is our child: only what we started is ever signalled, and the kernel kills it should we be killed.
 """
@@ -13,24 +12,19 @@ import contextlib
 import ctypes
 import os
 import resource
-import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 from clusterd.client import Client, ClientError
 from clusterd.lab import actions, cuts, files, layout, ports
 from clusterd.lab.layout import Lab
+from tests.torture.plan import KINDS, SHAPING, Step, Way
 
 ROOT = Path(__file__).resolve().parents[2]
-PREFIX = "clusterd-torture"
-DISK = "24m"
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
-
-Way = tuple[int, int, int]  # from, to, link
 
 
 def die_with_parent() -> None:
@@ -39,9 +33,10 @@ def die_with_parent() -> None:
 
 
 class Place:
-    """Nodes 1..n on loopback addresses; see Wired for root's own."""
+    """Nodes 1..n on loopback addresses."""
 
     kind = "loopback addresses; the daemons drop what is cut"
+    can: frozenset[str] = frozenset(KINDS) - SHAPING
 
     def __init__(self, directory: Path, nodes: int, links: int, settings: list[str]) -> None:
         self.directory = directory
@@ -49,7 +44,7 @@ class Place:
         self.lab = self._lab({"base": 0, "nodes": nodes, "links": links, "votes": [1] * nodes, "set": settings})
         files.write(self.lab)
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
-        self.cut: set[Way] = set()
+        self.obstacles: list[Step] = []
         self._full: set[int] = set()
         self._log_began: dict[int, int] = {}  # size of the log when the daemon was started
 
@@ -114,13 +109,19 @@ class Place:
 
     # links
 
-    def set_cuts(self, ways: set[Way]) -> None:
-        """Exactly these ways are cut from now on."""
-        self.cut = set(ways)
-        self._cut_now()
+    def obstruct(self, step: Step) -> None:
+        """Drop some or all of what goes the step's ways, from now on."""
+        self.obstacles.append(step)
+        self._obstruct_now()
 
-    def _cut_now(self) -> None:
-        rows: list[Any] = [{"from": a, "to": b, "link": link} for a, b, link in sorted(self.cut)]
+    def clear(self, step: Step) -> None:
+        """That again no longer."""
+        self.obstacles.remove(step)
+        self._obstruct_now()
+
+    def _obstruct_now(self) -> None:
+        ways: set[Way] = {way for step in self.obstacles for way in step.ways}
+        rows: list[Any] = [{"from": a, "to": b, "link": link} for a, b, link in sorted(ways)]
         layout.write_json(self.lab.cuts_file, rows)
         for node in self.ids:
             if self.runs(node):
@@ -163,145 +164,3 @@ class Place:
 
     def _undo(self, keep_state: bool) -> None:
         pass
-
-
-class Wired(Place):
-    """Nodes 1..n, each in a network namespace: 10.77.LINK.NODE, a switch for each link. Needs root, ip and nft."""
-
-    kind = "a network namespace each, veth to a switch per link, nft cuts, state on tmpfs"
-
-    def _lab(self, shape: dict[str, Any]) -> Lab:
-        remove_stale()
-        self._spaces: list[str] = []
-        self._mounts: list[Path] = []
-        return _WiredLab("torture", str(self.directory), shape)
-
-    def build(self) -> None:
-        """Make namespaces, switches, cables and disks. Raises CalledProcessError."""
-        switch = self._space(0)
-        for link in range(self.lab.links):
-            _ip("-n", switch, "link", "add", f"br{link}", "type", "bridge")
-            _ip("-n", switch, "link", "set", f"br{link}", "up")
-        for node in self.ids:
-            space = self._space(node)
-            for link, address in enumerate(self.lab.addresses(node)):
-                port = f"p{link}n{node}"
-                end = ["type", "veth", "peer", "name", f"eth{link}", "netns", space]
-                _ip("link", "add", port, "netns", switch, *end)
-                _ip("-n", switch, "link", "set", port, "master", f"br{link}", "up")
-                _ip("-n", space, "addr", "add", f"{address}/24", "dev", f"eth{link}")
-                _ip("-n", space, "link", "set", f"eth{link}", "up")
-            state = Path(self.lab.node_dir(node)) / "state"
-            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=700", "none", state], check=True)
-            self._mounts.append(state)
-
-    def _space(self, number: int) -> str:
-        name = f"{PREFIX}-{os.getpid()}-{number}"
-        _ip("netns", "add", name)
-        self._spaces.append(name)
-        _ip("-n", name, "link", "set", "lo", "up")
-        return name
-
-    def _wrap(self, node: int) -> list[str]:
-        return ["ip", "netns", "exec", self._spaces[node]]
-
-    def _cut_now(self) -> None:
-        for node in self.ids:
-            rules = ["add table inet torture", "delete table inet torture"]
-            gone = sorted((source, link) for source, to, link in self.cut if to == node)
-            if gone:
-                drops = [f'iifname "eth{k}" ip saddr {self.lab.addresses(a)[k]} drop' for a, k in gone]
-                chain = "type filter hook input priority 0; " + "; ".join(drops)
-                rules.append("table inet torture { chain cut { " + chain + "; }; }")
-            text = "".join(f"{rule}\n" for rule in rules)
-            command = ["ip", "netns", "exec", self._spaces[node], "nft", "-f", "-"]
-            subprocess.run(command, input=text, text=True, check=True, capture_output=True)
-
-    def fill(self, node: int) -> None:
-        with contextlib.suppress(OSError), self._ballast(node).open("wb", buffering=0) as file:
-            for size in (1 << 16, 1 << 12):
-                with contextlib.suppress(OSError):
-                    while True:
-                        file.write(b"\0" * size)
-
-    def free(self, node: int) -> None:
-        self._ballast(node).unlink(missing_ok=True)
-
-    def _ballast(self, node: int) -> Path:
-        return Path(self.lab.node_dir(node)) / "state" / "ballast"
-
-    def _undo(self, keep_state: bool) -> None:
-        for state in self._mounts:
-            if keep_state:
-                ignored = shutil.ignore_patterns("ballast")
-                shutil.copytree(state, state.with_name("state.kept"), ignore=ignored, dirs_exist_ok=True)
-            subprocess.run(["umount", "-l", state], check=False)
-        for name in self._spaces:
-            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
-
-
-class _WiredLab(Lab):
-    def addresses(self, ident: int) -> list[str]:
-        return [f"10.77.{link}.{ident}" for link in range(self.links)]
-
-
-def remove_stale() -> None:
-    """Namespaces and disks of a torture that was killed itself: their name has its pid, and nobody has that now."""
-    listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=False).stdout
-    for name in (line.split()[0] for line in listed.splitlines() if line.startswith(f"{PREFIX}-")):
-        if _dead(name):
-            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
-    for line in Path("/proc/mounts").read_text().splitlines():
-        mount = line.split()[1]
-        if mount.startswith(f"/var/tmp/{PREFIX}-") and _dead(mount.split("/")[3]):
-            subprocess.run(["umount", "-l", mount], check=False, capture_output=True)
-
-
-def _dead(name: str) -> bool:
-    pid = name.removeprefix(f"{PREFIX}-").partition("-")[0]
-    return pid.isdigit() and not Path(f"/proc/{pid}").exists()
-
-
-def why_not_wired() -> str:
-    """Why the nodes cannot have networks of their own, "" when they can."""
-    if os.geteuid() != 0:
-        return "not root"
-    for tool in ("ip", "nft", "mount"):
-        if shutil.which(tool, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") is None:
-            return f"{tool} is missing"
-    probe = f"{PREFIX}-{os.getpid()}-probe"
-    if subprocess.run(["ip", "netns", "add", probe], capture_output=True, check=False).returncode:
-        return "the kernel lets nobody make network namespaces here"
-    subprocess.run(["ip", "netns", "del", probe], capture_output=True, check=False)
-    return ""
-
-
-def make(directory: Path, nodes: int, links: int, settings: list[str]) -> Place:
-    """The best place this user can have; nothing runs in it yet."""
-    reason = why_not_wired()
-    if reason:
-        place = Place(directory, nodes, links, settings)
-        place.kind += f" ({reason})"
-        return place
-    wired = Wired(directory, nodes, links, settings)
-    try:
-        wired.build()
-    except BaseException:
-        wired.close(keep_state=False)
-        raise
-    return wired
-
-
-def until(deadline: float, done: Any) -> bool:
-    """Wait until `done()` is true; False at the deadline (time.monotonic). A ClientError is not yet."""
-    while True:
-        with contextlib.suppress(ClientError):
-            if done():
-                return True
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(0.05)
-
-
-def _ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True)

@@ -1,25 +1,24 @@
-"""Listens whether two sides ever say "quorate" at one moment (Q1, Q4).
+"""Do two sides ever say "quorate" at one moment (Q1, Q4)?
 
-Every node is asked again and again. An answer "quorate" with so much lease left, asked at t0 and had at t1, is a
-promise for all times from t1 to t0 + lease, unless the process is ended by us before. Two such promises that overlap
-are two quorate sides if the node in the older ring is not in the newer one: it was left out, and trusts its verdict.
-(A node that comes in makes a newer ring with those it joins: they are one side.)
+An answer "quorate" with so much lease left, asked at t0 and had at t1, is a promise for all times from t1 to t0 +
+lease, unless the process is ended by us before: the daemon judged it somewhere between, on the clock that we read too.
+Two such promises that overlap are two quorate sides if the node in the older ring is not in the newer one: it was left
+out, and trusts its verdict. (A node that comes in makes a newer ring with those it joins: they are one side.)
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass
 
-from clusterd.client import Client, ClientError
+from tests.sim.history import Violation
 
-EVERY = 0.03  # seconds
+KEPT = 2.0  # seconds beyond its end for which a promise is kept to be compared
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """`node` is quorate from `since` until `until` (time.monotonic) in a ring of these members."""
+    """`node` is quorate from `since` until `until` (moments.clock) in a ring of these members."""
 
     node: int
     members: tuple[int, ...]
@@ -34,37 +33,6 @@ def apart(one: Promise, other: Promise) -> bool:
     if one.ring.rpartition(".")[2] == other.ring.rpartition(".")[2] and one.ring != other.ring:
         return True  # two rings of one number have no member in common
     return first.node not in second.members
-
-
-class Listener(threading.Thread):
-    """Asks one node."""
-
-    def __init__(self, node: int, path: str, board: Board) -> None:
-        super().__init__(name=f"verdicts of {node}", daemon=True)
-        self._node, self._path, self._board = node, path, board
-        self.enough = threading.Event()
-        self.asked = 0
-
-    def run(self) -> None:
-        client: Client | None = None
-        while not self.enough.wait(EVERY):
-            try:
-                client = client or Client(self._path, timeout=2.0, name="verdicts")
-                life = self._board.life(self._node)
-                asked = time.monotonic()
-                answer = client.quorum()
-                had = time.monotonic()
-                self.asked += 1
-                until = asked + float(answer["lease_s"])
-                if answer["quorate"] and until > had:
-                    members = tuple(answer["members"])
-                    self._board.add(life, Promise(self._node, members, str(answer["ring_id"]), had, until))
-            except ClientError:
-                if client is not None:
-                    client.close()
-                client = None
-        if client is not None:
-            client.close()
 
 
 class Board:
@@ -100,5 +68,12 @@ class Board:
             for other in (p for node, kept in self._last.items() if node != promise.node for p in kept):
                 if apart(promise, other) and promise.since < other.until and other.since < promise.until:
                     self.broken.append(f"two quorate sides at one moment: {promise} and {other}")
-            kept = [p for p in self._last.get(promise.node, []) if p.until > promise.since - 2.0]
+            kept = [p for p in self._last.get(promise.node, []) if p.until > promise.since - KEPT]
             self._last[promise.node] = [*kept, promise]
+
+    def check(self) -> int:
+        """Raises Violation; returns how many promises were compared so far."""
+        with self._lock:
+            if self.broken:
+                raise Violation(0.0, "Q4", self.broken[0])
+            return self.promises
