@@ -72,7 +72,8 @@ class Settings:
         """All members of a ring come to the same numbers: no option lets a node's own past decide."""
         q = self.quorum
         by_its_past = q.waits_for_all or q.last_man_standing or q.auto_tie_breaker or q.device
-        return not by_its_past and not q.allow_downscale and not q.expected_votes_tracking
+        learns = q.allow_downscale or q.expected_votes_tracking or q.configured_expected < sum(q.votes.values())
+        return not by_its_past and not learns
 
     @property
     def slowness(self) -> float:
