@@ -296,6 +296,18 @@ class Administrator:
         """A new version of the same."""
         return self._propose(host, self._draft(host), "nothing")
 
+    def take_out(self, host: Host, node: NodeId) -> Change:
+        """Remove `node` from the list, at `host`."""
+        draft = self._draft(host)
+        draft.remove(node)
+        return self._propose(host, draft, "remove")
+
+    def bring_in(self, host: Host, node: NodeId) -> Change:
+        """List `node` at `host`; once that is in force, it gets its files and is switched on."""
+        draft = self._draft(host)
+        draft.add(node, self._recipe.identity(node), {link: address_of(node, link)[0] for link in draft.links})
+        return self._propose(host, draft, "add", lambda: self._join(host, node))
+
     def calm(self) -> None:
         """Everything has healed: a change and a rotation must go through, and disturb nobody."""
         host = self._hosts[self._random.choice(self.listed())]

@@ -23,10 +23,12 @@ DRIFT = 1.05  # what two clocks may differ in rate, with much to spare
 
 
 class Arbiter:
-    """down: how many faults hold it down; cut: how many hold each node away from it."""
+    """down: how many faults hold it down; cut: how many hold each node away from it; late: seconds that an answer
+    takes more than usual."""
 
     def __init__(self) -> None:
         self.down = 0
+        self.late = 0.0
         self.unheard = 0  # questions that did not reach it
         self.cut: Counter[NodeId] = Counter()
         self._held: dict[NodeId, tuple[RingId, float]] = {}
@@ -100,7 +102,7 @@ class Client:
             self._arbiter.unheard += 1
         else:
             granted = self._arbiter.ask(self._me, ring, self._clock.now)
-            self._clock.after(self._delay(), self._told, life, ring, until, granted)
+            self._clock.after(self._delay() + self._arbiter.late, self._told, life, ring, until, granted)
 
     def _told(self, life: int, ring: RingId, until: float, granted: bool) -> None:
         """The answer arrives: at the process that asked, if it still runs."""

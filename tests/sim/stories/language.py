@@ -18,6 +18,8 @@ from typing import Any
 from cfs.messages import Kind, Operation
 from clusterd.node import Node
 from quorum.options import QuorumOptions
+from tests.sim.checkers.administration import DONE, Change
+from tests.sim.disk import Generation
 from tests.sim.history import ACKED, FAILED, REFUSED, UNKNOWN, Call, Told
 from tests.sim.host import Host
 from tests.sim.network import PathKey
@@ -110,6 +112,16 @@ class Play:
         host.wipe(keep_marker=False)
         self.stage.history.disk_losses.append((self.stage.clock.now, node))
 
+    def find_disk(self, node: NodeId, saved: Generation | None) -> None:
+        """The node dies, and its disk is again the one that `saved_disk` gave."""
+        host = self._host(node)
+        host.kill(power=True)
+        host.storage.restore(saved)
+
+    def saved_disk(self, node: NodeId) -> Generation | None:
+        """What is on the disk of a node that is off."""
+        return self._host(node).storage.store.backup()
+
     def fill_disk(self, *nodes: NodeId, full: bool = True) -> None:
         """No space is left there; full=False: there is room again."""
         for node in nodes:
@@ -129,6 +141,24 @@ class Play:
     def expected(self, node: NodeId, votes: int) -> str:
         """`clusterctl expected VOTES` there; why it was refused, "" when it was done."""
         return self._asked(node, lambda running, now: running.set_expected(votes, now))
+
+    def rotate_key(self, node: NodeId) -> None:
+        """`clusterctl key rotate` there, until all have the new key."""
+        self._changed(self.stage.administrator.rotate(self._host(node)))
+
+    def remove(self, node: NodeId, at: NodeId) -> None:
+        """Take `node` out of the nodelist at another one, and reload; until that is in force."""
+        self._changed(self.stage.administrator.take_out(self._host(at), node))
+
+    def add(self, node: NodeId, at: NodeId) -> None:
+        """List a new machine at a member, reload, give it its files and switch it on; until it has joined."""
+        self._changed(self.stage.administrator.bring_in(self._host(at), node))
+        self.until(lambda: self._host(node).up and node in self.ring(at) and at in self.quorate(), f"node {node}")
+
+    def _changed(self, change: Change) -> None:
+        self.until(lambda: change.outcome != "", f"an answer to {change.what}")
+        if change.outcome != DONE:
+            raise self.stage.fail(f"{change.what} at node {change.node} {change.outcome}: {change.why}")
 
     def _asked(self, node: NodeId, what: Callable[[Node, float], object]) -> str:
         host, answers = self._host(node), []
@@ -261,6 +291,18 @@ class Play:
         """`Store:` in `clusterctl status`: synced, syncing, damaged, disk_error."""
         return self._running(node).replica.status().state
 
+    def generation(self, node: NodeId) -> int:
+        """Which cluster key it uses: 1 is the first."""
+        return self._running(node).endpoint.security.current_key.generation
+
+    def told_removed(self, node: NodeId) -> bool:
+        """Has this node heard that it was taken out of the cluster?"""
+        return any(notice.node == node for notice in self.stage.administrator.log.notices)
+
+    def data_set(self, node: NodeId) -> set[NodeId]:
+        """Who holds data with a vote, as `node` has it."""
+        return set(self._running(node).replica.status().data_set)
+
     def revision(self, node: NodeId) -> int:
         return self._running(node).replica.status().revision
 
@@ -278,11 +320,6 @@ class Play:
         return {node for node, host in self.stage.hosts.items() if call.id in host.storage.discarded()}
 
     # -- the end ---------------------------------------------------------------------------------------------
-
-    def stays_off(self, *nodes: NodeId) -> None:
-        """These are not switched on when everything heals."""
-        self.kill(*nodes)
-        self.stage.off |= set(nodes)
 
     def converges(self) -> None:
         """Everything heals and whoever was off is switched on: within L1's bounds all are one, and writable."""

@@ -60,7 +60,6 @@ class Stage(Cluster):
         super().__init__(plan, plan.random("run"), Trace(watched, echo))
         self.wire = Wire(self.clock, self._say)
         self.started: list[Callable[[NodeId, Node], None]] = [self.wire.tap]
-        self.off: set[NodeId] = set(self.hosts) - set(plan.nodes)  # who stays off when everything heals
         for node, host in self.hosts.items():
             host.on_start = self._tell_started(node)
         for watcher in self._watchers:
@@ -79,15 +78,6 @@ class Stage(Cluster):
         """One line for the trace."""
         self._say(text)
 
-    @property
-    def members(self) -> tuple[NodeId, ...]:
-        """Who must be in once everything has healed."""
-        return tuple(node for node in self.administrator.listed() if node not in self.off)
-
-    def conditions(self) -> list[liveness.Condition]:
-        """How the nodes stand; all must run."""
-        return [one for one in self._conditions_of_nodes() if one.node not in self.off]
-
     def converge(self, put: Callable[[NodeId], Call]) -> None:
         """Everything heals; L1 holds, and every node acknowledges a write. Raises Violation."""
         self._heal()
@@ -96,10 +86,10 @@ class Stage(Cluster):
         clock.run(began + 1.0)
         self.workload.stop()
         clock.run(began + liveness.RING_WITHIN)
-        liveness.check_ring(clock.now, self.members, self.conditions())
+        liveness.check_ring(clock.now, self.administrator.listed(), self._conditions_of_nodes())
         clock.run(began + liveness.STORE_WITHIN)
-        liveness.check_store(clock.now, self.conditions())
-        last = [put(node) for node in self.members]
+        liveness.check_store(clock.now, self._conditions_of_nodes())
+        last = [put(node) for node in self.administrator.listed()]
         clock.run(began + liveness.STORE_WITHIN + 0.5)
         liveness.check_last_writes(clock.now, last)
 

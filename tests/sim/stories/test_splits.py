@@ -55,3 +55,33 @@ def test_an_asymmetric_link(story: Story) -> None:
     s.heal()
     s.formed()
     assert s.on_disk(s.acked(3, "y")) >= {3}
+
+
+def test_a_message_lost_with_its_sender(story: Story) -> None:
+    """{1,2,4} lose a message together with its sender, 3, while {3,5} deliver it (O1 to O4): nobody of the majority has
+    it, though they have the message numbered after it. {3,5} log both, acknowledge neither, and set them aside when
+    they meet the majority; each client's retry is done exactly once."""
+    s = story(5)
+    s.formed()
+    s.acked(1, "x")
+    s.run(0.1)
+    lost = s.lose(lambda m: m.kind == "multicast" and m.author == 3 and m.receiver in {1, 2, 4}, times=None)
+    theirs = s.write(3, "y")
+    s.until(lambda: s.on_disk(theirs) == {3, 5}, "the message at node 5")
+    ours = s.write(1, "z")
+    s.until(lambda: s.on_disk(ours) >= {3, 5}, "the message behind it")
+    assert {m.receiver for m in lost.dropped} == {1, 2, 4}
+    s.split([1, 2, 4], [3, 5])
+    lost.left = 0
+    assert s.on_disk(ours) == {3, 5}
+    s.settled([1, 2, 4], [3, 5])
+    s.unknown(theirs)
+    assert s.ended(ours).outcome == "acked"
+    assert (s.quorate(), s.shown(theirs)) == ({1, 2, 4}, set())
+    s.heal()
+    s.formed()
+    assert s.set_aside(theirs) == {3, 5}
+    assert s.on_disk(theirs) == set()
+    assert s.again(theirs, 3).outcome == "acked"
+    s.run(0.1)
+    assert s.shown(ours) == s.shown(theirs) == {1, 2, 3, 4, 5}
