@@ -1,9 +1,10 @@
-"""Whole nodes under faults in virtual time: python -m tests.sim [--runs N] [--nodes N] [--seed S] [--trace IDS]
-[--coverage]
+"""Whole nodes under faults in virtual time.
 
-Without --seed: the seeds that ever failed (seeds.txt), then N more. With it: that one, or N from it on. A run is told
-by its seed and the commit, nothing else; --trace 2,4 prints what nodes 2 and 4 did; --coverage prints at the end which
-lines of ring, quorum, store and node no run executed. Exit 0 only if all held.
+    python -m tests.sim [--runs N] [--nodes N] [--seed S] [--plan FILE] [--trace IDS] [--shrink] ...
+
+Without --seed or --plan: everything that ever failed (the plans of tests/sim/found, the seeds of seeds.txt), then N new
+seeds. One seed draws the whole run, which is printed before it begins; seed and commit tell a run, nothing else. The
+exit code is 0 only if every run held every promise. docs/simulator.md says more.
 """
 
 from __future__ import annotations
@@ -12,43 +13,101 @@ import argparse
 import sys
 import time
 from contextlib import nullcontext
+from pathlib import Path
 
-from tests.sim.cluster import Report, run_seed
+from tests.sim import shrink, telling
+from tests.sim.cases import Case, first_seed, known, seed_of
+from tests.sim.cluster import Report, run_plan
 from tests.sim.coverage import Coverage
-from tests.sim.plan import draw
-from tests.sim.runs import FIRST, Sums, failure_lines, known_seeds
+from tests.sim.guard import at_most
+from tests.sim.plan import Plan
+from tests.sim.runs import Sums, failure_lines
+from tests.sim.stored import NoPlan, Stored
+
+
+def ids(text: str) -> frozenset[int]:
+    return frozenset(int(part) for part in text.split(",") if part)
+
+
+def options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.sim",
+        description="Runs whole clusters in virtual time under faults, and checks every promise of docs/promises.md.",
+        epilog="A failure is told with the command that shows it again, and made smaller if time allows.",
+    )
+    add = parser.add_argument
+    add("--runs", type=int, metavar="N", help="how many seeds (20; 1 with --seed)")
+    add("--nodes", type=int, metavar="N", help="this cluster size instead of what each seed draws")
+    add("--seed", type=seed_of, metavar="S", help="the first seed, hexadecimal, with or without 0x")
+    add("--plan", type=Path, metavar="FILE", help="run this stored plan instead of a seed")
+    add("--trace", type=ids, default=frozenset(), metavar="IDS", help="print what these nodes did, as 2,4")
+    add("--every", action="store_true", help="with --trace: each message and each call a line of its own")
+    add("--minutes", type=float, metavar="M", help="go on with new seeds for so long")
+    add(
+        "--shrink",
+        nargs="?",
+        type=seed_of,
+        const=-1,
+        metavar="SEED",
+        help="make the failure of this seed (or of --seed, --plan) as small as it gets, and store it",
+    )
+    add("--seconds", type=float, default=shrink.SECONDS, metavar="S", help="for making a failure smaller (%(default)g)")
+    add("--store", type=Path, metavar="FILE", help="write the plan of --seed there and run nothing")
+    add("--coverage", action="store_true", help="at the end, print the lines of the product that no run executed")
+    return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, help="how many seeds (default 20; 1 with --seed)")
-    parser.add_argument("--nodes", type=int, help="cluster size instead of the seed's own")
-    parser.add_argument("--seed", type=lambda text: int(text, 16), help="hexadecimal, as a failure line prints it")
-    parser.add_argument("--trace", default="", help="node ids, comma between: print what these did")
-    parser.add_argument("--minutes", type=float, help="go on with new seeds for so long")
-    parser.add_argument("--coverage", action="store_true", help="print what no run executed")
+    parser = options()
     asked = parser.parse_args(arguments)
+    if asked.shrink is not None and asked.shrink >= 0:
+        asked.seed = asked.shrink
+    if asked.plan is not None and (asked.seed is not None or asked.runs or asked.nodes):
+        parser.error("--plan says everything: no --seed, --runs or --nodes beside it")
+    one = asked.plan is not None or (asked.seed is not None and not asked.runs)
+    if (asked.shrink is not None or asked.store) and not one:
+        parser.error("--shrink and --store need one --seed or --plan")
+    if asked.runs is not None and asked.runs < 1:
+        parser.error("--runs needs at least 1")
+    first = asked.seed if asked.seed is not None else first_seed()
+    count = asked.runs or (1 if one else 20)
+    if asked.plan is not None:
+        cases = [Case(file=asked.plan.resolve())]
+    else:
+        cases = [*(known() if asked.seed is None else []), *(Case(first + at, asked.nodes) for at in range(count))]
+    try:
+        if asked.store:
+            asked.store.write_text(Stored(cases[0].plan()).text())
+            return 0
+        return run(cases, asked, one, first + count, count)
+    except (NoPlan, OSError) as error:
+        print(f"python -m tests.sim: {error}", file=sys.stderr)
+        return 2
+
+
+def run(cases: list[Case], asked: argparse.Namespace, one: bool, after: int, count: int) -> int:
+    """All cases, then lots of `count` new seeds from `after` on while there is time."""
     coverage = Coverage() if asked.coverage else None
-    watched = frozenset(int(part) for part in asked.trace.split(",") if part)
-    first = asked.seed if asked.seed is not None else FIRST
-    count = asked.runs or (1 if asked.seed is not None else 20)
-    seeds = [*(known_seeds() if asked.seed is None else []), *range(first, first + count)]
     sums = Sums()
+    broken: list[tuple[Case, Plan, Report]] = []
     started = time.monotonic()
     while True:
-        for seed in seeds:
-            plan, _ = draw(seed, asked.nodes)
-            print(f"seed {seed:06x}: {plan}", flush=True)
-            with coverage or nullcontext():
-                report = run_seed(seed, asked.nodes, watched)
+        for case in cases:
+            plan = case.plan()
+            print(f"{case}: {plan}", flush=True)
+            if one:
+                print("\n".join(f"  {line}" for line in telling.lines(plan)), flush=True)
+            with coverage or nullcontext(), at_most():
+                report = run_plan(plan, asked.trace, title=case.title, every=asked.every)
             sums.add(report)
             if report.failure is None:
-                print(f"  {told(report)}", flush=True)
+                print(f"  {held(report)}", flush=True)
             else:
-                print("\n".join(failure_lines(report, asked.nodes)), flush=True)
-        if asked.minutes is None or time.monotonic() - started > asked.minutes * 60:
+                print("\n".join(failure_lines(report, case)), flush=True)
+                broken.append((case, plan, report))
+        if one or asked.minutes is None or time.monotonic() - started > asked.minutes * 60:
             break
-        first, seeds = first + count, list(range(first + count, first + 2 * count))
+        cases, after = [Case(after + at, asked.nodes) for at in range(count)], after + count
     if coverage is not None:
         print("\n".join(coverage.report()))
     print(sums)
@@ -56,12 +115,17 @@ def main(arguments: list[str] | None = None) -> int:
     problems = sums.problems(whole=len(sums.reports) >= 100)
     for problem in problems:
         print(problem)
+    if asked.shrink is not None and not broken:
+        print("it holds: there is nothing to make smaller")
+    if broken and (asked.shrink is not None or not one):
+        case, plan, report = broken[0]
+        shrink.tell(plan, report, case.name, asked.seconds)
     return 1 if problems else 0
 
 
-def told(report: Report) -> str:
+def held(report: Report) -> str:
     counts = report.counts
-    speed = counts["seconds"] / report.wall
+    speed = counts["seconds"] / report.wall if report.wall else 0.0
     rest = ", ".join(f"{counts.get(name, 0):.0f} {name.replace('_', ' ')}" for name in ("acked", "gathers", "merges"))
     return f"ok: {counts['seconds']:.1f} s in {report.wall:.2f} s ({speed:.0f}x), {rest}, trace {report.fingerprint}"
 

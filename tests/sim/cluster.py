@@ -32,6 +32,7 @@ from tests.sim.device import Arbiter
 from tests.sim.effects import PACKETS
 from tests.sim.faults import Faults
 from tests.sim.groups import Processes
+from tests.sim.guard import NoEnd
 from tests.sim.history import ACKED, REFUSED, Call, Durable, FinalStore, History, Violation
 from tests.sim.host import Host, World
 from tests.sim.network import Address, Conditions, Network, PathKey
@@ -96,10 +97,16 @@ def run_seed(
     return run_plan(draw(seed, nodes)[0], watched, echo)
 
 
-def run_plan(plan: Plan, watched: frozenset[NodeId] = frozenset(), echo: Print = print, title: str = "") -> Report:
-    """The same of a plan that no seed draws; title: what to call it instead of its seed."""
+def run_plan(
+    plan: Plan,
+    watched: frozenset[NodeId] = frozenset(),
+    echo: Print = print,
+    title: str = "",
+    every: bool = False,
+) -> Report:
+    """The same of a plan that no seed draws; title: what to call it instead of its seed. every: see Trace."""
     report = Report(plan.seed, len(plan.nodes), title=title)
-    trace = Trace(watched, echo)
+    trace = Trace(watched, echo, every)
     started = time.process_time()
     cluster: Cluster | None = None
     gc.disable()  # a run keeps nearly all it makes until its end: looking through it meanwhile finds nothing
@@ -108,12 +115,14 @@ def run_plan(plan: Plan, watched: frozenset[NodeId] = frozenset(), echo: Print =
         cluster.run()
     except Violation as violation:
         report.failure = violation
-    except Exception as error:  # whatever a node raises is a failure of its own: no input may make it
+    except (Exception, NoEnd) as error:  # whatever a node raises is a failure of its own: no input may make it
         at = cluster.clock.now if cluster is not None else 0.0
-        report.failure = Violation(at, "no exception", f"{type(error).__name__}: {error}")
+        promise = "an end" if isinstance(error, NoEnd) else "no exception"
+        report.failure = Violation(at, promise, f"{type(error).__name__}: {error}")
         report.details = traceback.format_exc()
     finally:
         gc.enable()
+        trace.end()
     report.wall = time.process_time() - started
     report.fingerprint = trace.fingerprint
     if cluster is not None:
@@ -399,6 +408,12 @@ class Cluster:
 
     def _call_ended(self, call: Call) -> None:
         """Judged at once: S3's deadline."""
+        self._trace.usual(
+            self.clock.now,
+            call.node,
+            f"calls {call.outcome}",
+            lambda: f"client {call.client}, asked at {call.asked:.3f}: {call}",
+        )
         paused = sum(host.paused_for for host in self.hosts.values() if host.me == call.node)
         store.check_deadline(call, paused)
 

@@ -84,7 +84,11 @@ class Plan:
         kinds = ", ".join(fault.kind for fault in self.faults)
         done = ", ".join(action.kind for action in self.actions)
         administrator = f"; administrator: {done}" if done else ""
-        return f"{len(self.nodes)} nodes{votes}, {links}, {self.settings}; faults: {kinds}{administrator}"
+        load = f"{self.rate:g} operations/s on {self.keys} keys of {self.value_bytes} bytes"
+        net = self.conditions
+        network = f"MTU {net.mtu}, {net.delay * 1000:g} ms" + (f", {net.loss * 100:g} % lost" if net.loss else "")
+        what = f"{len(self.nodes)} nodes{votes}, {links}, {network}, {self.settings}; {load}"
+        return f"{what}; faults: {kinds or 'none'}{administrator}"
 
 
 def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:

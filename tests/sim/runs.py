@@ -4,31 +4,48 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
+from typing import Any
 
+from tests.sim.cases import Case
 from tests.sim.cluster import ENOUGH, TOTALS, Report
 from tests.sim.effects import ENOUGH_RUNS, missing, told
+from tests.sim.history import Violation
 
-FIRST = 0x1000  # the seeds of `make test` count up from here
 UNDECIDED = 3  # keys whose history may be too tangled for the search, over all runs
-SEEDS = Path(__file__).with_name("seeds.txt")
 
 
-def known_seeds() -> list[int]:
-    """Every seed that ever failed, oldest first: `SEED  what it found`."""
-    lines = (line.split("#")[0].split() for line in SEEDS.read_text().splitlines())
-    return [int(words[0], 16) for words in lines if words]
-
-
-def failure_lines(report: Report, nodes: int | None = None) -> list[str]:
+def failure_lines(report: Report, case: Case) -> list[str]:
     """What a reader needs: the sentence, and the command that shows it again."""
     assert report.failure is not None
-    option = f" --nodes {nodes}" if nodes else ""
     return [
-        f"seed {report.name} failed at {report.failure.at:.3f} s: {report.failure}",
-        f"replay: python -m tests.sim{option} --seed {report.name} --trace {','.join(map(str, named(report)))}",
+        f"{case} failed at {report.failure.at:.3f} s: {report.failure}",
+        f"replay: python -m tests.sim {case.option} --trace {','.join(map(str, named(report)))}",
         *([report.details.rstrip()] if report.details else []),
     ]
+
+
+def to_line(report: Report) -> dict[str, Any]:
+    """A report as JSON can say it."""
+    failure = report.failure
+    broken = None if failure is None else {"at": failure.at, "promise": failure.promise, "text": failure.text}
+    return {
+        "seed": report.seed,
+        "title": report.title,
+        "nodes": report.nodes,
+        "failure": broken,
+        "details": report.details,
+        "counted": report.failure is None and report.counted,
+        "counts": report.counts,
+        "fingerprint": report.fingerprint,
+        "wall": report.wall,
+    }
+
+
+def from_line(line: dict[str, Any]) -> Report:
+    """The report of which `to_line` made this."""
+    failure = Violation(**line["failure"]) if line["failure"] else None
+    rest = {name: line[name] for name in ("details", "counts", "fingerprint", "wall", "title")}
+    return Report(line["seed"], line["nodes"], failure, **rest)
 
 
 def named(report: Report) -> list[int]:

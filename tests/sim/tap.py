@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from clusterd.node import Node
+from clusterd.node import CONFIG, GROUPS, QUORUM, STORE, SYNC, Node
 from tests.sim.clock import Clock
 from tests.sim.history import Process
 from tests.sim.trace import Trace
 from transport.events import ConfigurationChange, Delivery
 from transport.ids import NodeId
 
+CHANNELS = {SYNC: "barrier", QUORUM: "quorum", STORE: "store", GROUPS: "group", CONFIG: "configuration"}
 MARK = 8  # bytes at the end of each message that tell it from every other
 
 
@@ -25,9 +26,9 @@ def tap(node: Node, me: NodeId, process: Process, clock: Clock, trace: Trace) ->
             event.payload = event.payload[:-MARK]
             ring.events.append(Delivery(event.sender, mark, event.ring_id, event.seq, event.transitional, event.safe))
             if me in trace.watched:
-                channel = event.payload[0] if event.payload else 0
-                text = f"delivered {event.ring_id}:{event.seq} of {event.sender} channel {channel} {mark.hex()}"
-                trace.show(clock.now, me, text)
+                channel = CHANNELS.get(event.payload[0] if event.payload else 0, "unknown")
+                text = f"delivered {event.ring_id}:{event.seq} of node {event.sender}: {channel} {mark.hex()}"
+                trace.usual(clock.now, me, f"{channel} messages", lambda: text)
         elif isinstance(event, ConfigurationChange):
             if not ring.incarnation:
                 ring.incarnation = event.incarnations[me]

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.sim.cases import FIRST
 from tests.sim.clock import Clock
 from tests.sim.cluster import run_seed
-from tests.sim.runs import FIRST
 
 ROOT = Path(__file__).resolve().parents[2]
 PRINT = "from tests.sim.cluster import run_seed; print(run_seed({seed}).fingerprint)"

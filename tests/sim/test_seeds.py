@@ -8,27 +8,28 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sim.cluster import run_seed
+from tests.sim.cases import Case, first_seed, known
+from tests.sim.cluster import run_plan
 from tests.sim.conftest import RecordRun
-from tests.sim.runs import FIRST, failure_lines, known_seeds
+from tests.sim.runs import failure_lines
 
 SEEDS = 232  # some do too little to count, or have one or two nodes; 200 must
 LOT = 5
 
 
-def lots() -> list[tuple[int, ...]]:
-    seeds = [*known_seeds(), *range(FIRST, FIRST + SEEDS)]
-    return [tuple(seeds[at : at + LOT]) for at in range(0, len(seeds), LOT)]
+def lots() -> list[tuple[Case, ...]]:
+    cases = [*known(), *(Case(first_seed() + at) for at in range(SEEDS))]
+    return [tuple(cases[at : at + LOT]) for at in range(0, len(cases), LOT)]
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("seeds", lots(), ids=lambda seeds: f"{seeds[0]:06x}")
-def test_no_promise_is_broken(seeds: tuple[int, ...], record_run: RecordRun) -> None:
+@pytest.mark.parametrize("cases", lots(), ids=lambda cases: cases[0].name)
+def test_no_promise_is_broken(cases: tuple[Case, ...], record_run: RecordRun) -> None:
     """O1-O6, Q1, Q3-Q5, S1-S6 and L1 of DESIGN 4 over whole nodes under faults."""
     failures = []
-    for seed in seeds:
-        report = run_seed(seed)
+    for case in cases:
+        report = run_plan(case.plan(), title=case.title)
         record_run(report)
         if report.failure is not None:
-            failures += failure_lines(report)
+            failures += failure_lines(report, case)
     assert not failures, "\n".join(failures)

@@ -1,12 +1,14 @@
 """What happened, in order: a fingerprint of the whole run, and lines about chosen nodes for a reader.
 
 The fingerprint takes in every datagram's bytes and every line, so that two runs with the same one did the same, byte
-for byte. What is only for a reader stays out of it.
+for byte. What is only for a reader stays out of it. A reader can take some hundred lines: messages that came one after
+the other, and calls that were answered, are one line until something else happens.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -16,12 +18,15 @@ Print = Callable[[str], None]
 
 
 class Trace:
-    """watched: the nodes whose lines are printed; `echo` prints a line."""
+    """watched: the nodes whose lines are printed; `echo` prints a line.  every: what is usual gets a line each, too."""
 
-    def __init__(self, watched: frozenset[NodeId] = frozenset(), echo: Print = print) -> None:
+    def __init__(self, watched: frozenset[NodeId] = frozenset(), echo: Print = print, every: bool = False) -> None:
         self.watched = watched
+        self._every = every
         self._echo = echo
         self._sum = 0
+        self._usual: dict[NodeId, Counter[str]] = {}
+        self._usual_since = self._usual_until = 0.0
         self.lines = 0
 
     @property
@@ -38,12 +43,40 @@ class Trace:
         line = f"{now:10.6f} {f'node {node}' if node else 'world':8}{text}"
         self._sum = zlib.crc32(line.encode(), self._sum)
         if self.watched and (node in self.watched or not node):
+            self._flush()
             self._echo(line)
 
     def show(self, now: float, node: NodeId, text: str) -> None:
         """For the reader only: no part of the fingerprint, which must not depend on who is watched."""
         if node in self.watched:
+            self._flush()
             self._echo(f"{now:10.6f} {f'node {node}':8}{text}")
+
+    def usual(self, now: float, node: NodeId, kind: str, text: Callable[[], str]) -> None:
+        """For the reader only: what happens all the time. kind: how it is counted where it gets no line."""
+        if node not in self.watched:
+            return
+        if self._every:
+            self.show(now, node, text())
+            return
+        if not self._usual:
+            self._usual_since = now
+        self._usual.setdefault(node, Counter())[kind] += 1
+        self._usual_until = now
+
+    def _flush(self) -> None:
+        """Whatever was usual since the last line, a line for each node."""
+        if not self._usual:
+            return
+        usual, self._usual = self._usual, {}
+        for node, counts in sorted(usual.items()):
+            told = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+            since = f" since {self._usual_since:.6f}" if self._usual_since < self._usual_until else ""
+            self._echo(f"{self._usual_until:10.6f} {f'node {node}':8}  {told}{since}")
+
+    def end(self) -> None:
+        """The run is over: tell what was not told yet."""
+        self._flush()
 
 
 class NodeLog:
