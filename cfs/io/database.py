@@ -86,7 +86,11 @@ class Database:
         return made
 
     def update(self, delta: StateDelta, position: LogPosition, lineage: Lineage) -> None:
-        """Bring it to `position` in one transaction: all or, with the error, nothing."""
+        """Bring it to `position` in one transaction.
+
+        With the error nothing has changed, or, when the disk failed at its very end, everything: so a delta may be
+        given again, alone or with what followed it.
+        """
         sql = self._sql
         sql.execute("BEGIN IMMEDIATE")
         try:
@@ -95,7 +99,7 @@ class Database:
             sql.executemany("INSERT INTO tree VALUES (?,?,?,?,?,?,?,?)", rows)
             if delta.outcomes:
                 packed = b"".join(ident + result for ident, result in delta.outcomes.items())
-                sql.execute("INSERT INTO outcomes VALUES (?,?)", (delta.index, _sealed(packed)))
+                sql.execute("INSERT OR REPLACE INTO outcomes VALUES (?,?)", (delta.index, _sealed(packed)))
             sql.execute("DELETE FROM outcomes WHERE last <= ?", (delta.outcomes_after,))
             for ident, staged in delta.staging.items():
                 sql.execute("DELETE FROM staging WHERE id = ?", (ident,))

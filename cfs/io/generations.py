@@ -156,6 +156,39 @@ def switch(root: Path, number: int) -> None:
     files.write_line(root / "CURRENT", f"generation {number}")
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What lay there at start. current: CURRENT as it was, None: no such file.  newest: the last generation, or 0."""
+
+    current: bytes | None
+    newest: int
+
+
+def found(root: Path) -> Found:
+    """Raises OSError."""
+    return Found(_raw_current(root), max(numbers(root), default=0))
+
+
+def undo(root: Path, before: Found) -> None:
+    """Nothing remains of an adoption that failed half way, where there was no store in use that it would replace."""
+    if _raw_current(root) != before.current:
+        if before.current is None:
+            (root / "CURRENT").unlink()
+            files.sync_path(root)
+        else:
+            files.write_atomic(root / "CURRENT", before.current)
+    made = [folder(root, number) for number in numbers(root) if number > before.newest]
+    for stray in (*made, *root.glob(f"{_MAKING}*")):
+        shutil.rmtree(stray)
+
+
+def _raw_current(root: Path) -> bytes | None:
+    try:
+        return (root / "CURRENT").read_bytes()
+    except FileNotFoundError:
+        return None
+
+
 def tidy(root: Path, current: int | None) -> None:
     """End what a crash interrupted: remove what never came into use, move away what was replaced."""
     for stray in root.glob(f"{_MAKING}*"):

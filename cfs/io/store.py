@@ -68,6 +68,7 @@ class Store:
         self._answers: list[tuple[int, str | None]] = []
         self._lock = -1
         self._generation: Generation | None = None
+        self._found = generations.Found(None, 0)
         self._marker: Marker | None = None
         self._damage = ""  # of the store found at start
         self._suspect = False  # found rolled back: the marker must not forget it before the store is whole again
@@ -94,6 +95,7 @@ class Store:
         self._lock = generations.lock(self.root)
         try:
             self._generation, self._marker, image = open_store(self.root)
+            self._found = generations.found(self.root)
         except BaseException:
             os.close(self._lock)
             raise
@@ -428,6 +430,8 @@ class Store:
             if generations.read_current(self.root) != self._generation.number:  # an adoption failed half way
                 generations.switch(self.root, self._generation.number)
             generations.tidy(self.root, self._generation.number)  # what is left of it fills the disk
+        else:
+            generations.undo(self.root, self._found)
         path = self.root / "probe"
         try:
             files.write_new(path, bytes(PROBE_BYTES))
