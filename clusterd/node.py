@@ -425,6 +425,7 @@ class Node:
         self.handover.outside(self.endpoint.links.reachable() - set(members), now)
 
     def _on_configuration(self, change: ConfigurationChange, now: float) -> None:
+        self._pump_quorum(now)  # what was heard just before may have made a verdict: it is about the ring until here
         self.replica.configuration(change, now)
         if not change.regular:
             return

@@ -250,7 +250,9 @@ class Pair:
         if session.incarnation != self.incarnation:
             if self.incarnation is not None:
                 self._past.append(self.incarnation)
-            self.incarnation, self.stamp = session.incarnation, 0
+            self.incarnation = session.incarnation
+            answered = [s.stamp for s in self.pending.values() if s.incarnation == session.incarnation]
+            self.stamp = max(answered, default=0)  # on other links: replays from now on
             ended = [s for s in (self.current, self.previous) if s is not None]
             self.current = self.previous = None
             self.acked.clear()

@@ -109,6 +109,29 @@ def test_what_a_ring_held_back_is_told_before_the_next_configuration() -> None:
     assert kinds == [GroupMessage, ConfigurationChange]
 
 
+def test_a_verdict_on_a_ring_is_told_before_the_next_configuration() -> None:
+    """Q3: a word that revives the lease may come with the very packet that ends the ring."""
+    memory = Memory(3)
+    memory.run(5.0)
+    node, events = memory.hosts[1].node, memory.hosts[1].events
+    (last,) = [event for event in events if isinstance(event, Verdict)][-1:]
+    next_event = node.endpoint.next_event
+
+    def with_a_late_word() -> object:
+        event = next_event()
+        if isinstance(event, ConfigurationChange) and not event.regular:
+            node.votequorum._events.append(last)
+        return event
+
+    node.endpoint.next_event = with_a_late_word  # type: ignore[assignment, method-assign]
+    events.clear()
+    memory.kill(3)
+    memory.run(3.0)
+    told = [event for event in events if isinstance(event, ConfigurationChange | Verdict)]
+    assert [type(event) for event in told] == [Verdict, ConfigurationChange, Verdict]
+    assert told[0] is last and told[1].ring_id == told[2].ring_id
+
+
 def test_who_has_said_goodbye_is_not_quorate() -> None:
     """Q4: the others go on without it at once and do not wait for its lease to end, so the verdict ends before."""
     memory = Memory(3)

@@ -17,7 +17,7 @@ from random import Random
 from typing import Protocol
 
 from tests.sim.clock import Clock
-from tests.sim.network import BASE_PORT, Address, Network
+from tests.sim.network import BASE_PORT, IP_UDP, Address, Network
 from transport.handshake import COOKIE, HANDSHAKE_INIT
 from transport.ids import LinkId, NodeId
 
@@ -56,7 +56,10 @@ class Heard:
 
 
 class Attacker:
-    """arrived: packets of theirs that a process was given, by node and its life.  did: the same by kind."""
+    """mtu: theirs is no better a network than the nodes'.
+
+    arrived: packets of theirs that a process was given, by node and its life.  did: the same by kind.
+    """
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class Attacker:
         network: Network,
         hosts: Mapping[NodeId, Target],
         links: Sequence[LinkId],
+        mtu: int,
     ) -> None:
         self._clock = clock
         self._chance = chance
@@ -72,6 +76,7 @@ class Attacker:
         self._network = network
         self._hosts = hosts
         self._links = links
+        self._mtu = mtu
         self._packets: list[Heard] = []
         self._calls: list[Heard] = []
         self._overtaking = 0
@@ -174,7 +179,7 @@ class Attacker:
 
     def _arrive(self, kind: str, node: NodeId, link: LinkId, source: Address, data: bytes) -> None:
         host = self._hosts[node]
-        if host.inject(link, source, data):
+        if len(data) + IP_UDP <= self._mtu and host.inject(link, source, data):
             self.arrived[node, host.process_number] += 1
             self.did[kind] += 1
 

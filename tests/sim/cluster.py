@@ -193,7 +193,7 @@ class Cluster:
         world.watchers = self._watchers
         links = links_of(recipe) if plan.actions else list(plan.links)
         self.network.add(list(self.hosts), links, self._conditions)
-        self._attacker = Attacker(self.clock, plan.random, self.network, self.hosts, links)
+        self._attacker = Attacker(self.clock, plan.random, self.network, self.hosts, links, plan.conditions.mtu)
         self._strangers = self._other_clusters(recipe)
         if any(fault.kind in ATTACKS for fault in plan.faults):
             self.network.heard = self._attacker.hear

@@ -34,7 +34,7 @@ class Scene:
         self.machines = {1: Machine(), 2: Machine()}
         network = Network(self.clock, Random(1), lambda *_: True, lambda *_: None)
         network.add([1, 2], [0, 1], lambda _: Conditions())
-        self.attacker = Attacker(self.clock, lambda name: Random(name), network, self.machines, [0, 1])
+        self.attacker = Attacker(self.clock, lambda name: Random(name), network, self.machines, [0, 1], 1500)
         self.packets = [bytes((1, kind)) + Random(kind).randbytes(size - 2) for kind, size in SIZES.items()]
         for packet in self.packets:
             self.attacker.hear(1, 2, 0, packet)

@@ -126,6 +126,20 @@ def test_replayed_init_changes_nothing() -> None:
     assert world.connected()
 
 
+def test_each_call_that_was_answered_is_a_replay_from_then_on() -> None:
+    """A node calls on all its links; the calls whose answers came too late are as old as the one that won."""
+    world = World(links=3)
+    world.ping(only=1)
+    world.settle()
+    calls = [packet for packet in world.seen if packet.kind == HANDSHAKE_INIT]
+    assert len(calls) == 3 and world.connected()
+    before = dropped(world, 2).get("replayed", 0)
+    for packet in calls:
+        world.deliver(packet)
+    assert dropped(world, 2)["replayed"] == before + 3
+    assert world.nodes[2].poll_transmit(world.now) is None
+
+
 def test_replayed_init_of_an_old_process_never_replaces_a_session() -> None:
     """After a restart the old process's inits are answered at most by a response nobody can use (DESIGN 6)."""
     world = established()
