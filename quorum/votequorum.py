@@ -263,7 +263,7 @@ class Votequorum:
 
         cast: the arbiter's vote in the ring `ring_id`. votes: None = as configured. valid_until: the vote ends then
         if not told again; None = device_timeout from now. Raises Refused: no device is configured, another one is
-        registered, or the ring is not the present one (for `cast`).
+        registered, the ring is not the present one (for `cast`), or the time of the vote is over already.
         """
         e = self._electorate
         if not e.options.device:
@@ -277,6 +277,8 @@ class Votequorum:
             raise BadArgument(f"votes must be in the range (0..{MAX_VOTES}), but {votes} was given")
         if cast and ring_id != self._ring:
             raise Refused(f"the vote is for ring {ring_id}, the present one is {self._ring}")
+        if valid_until is not None and now >= valid_until:
+            raise Refused(f"the vote was good until {now - valid_until:.3f} s ago: it came too late")
         alive = alive and registered
         told = Device(registered, alive, cast and alive, master_wins and registered, name if registered else "")
         if ring_id == self._ring or not alive:

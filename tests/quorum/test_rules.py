@@ -517,6 +517,20 @@ def test_silent_device_loses_its_vote() -> None:
     assert not world.nodes[1].view().device_alive
 
 
+def test_a_device_vote_that_comes_too_late_counts_for_nothing() -> None:
+    """Q1 with a device: the arbiter may give its vote to others from the moment on to which this one was good."""
+    world = two_with_device()
+    cast(world, 1, False)
+    world.ring(1)
+    core, ring = world.nodes[1], world.last(1).ring_id
+    with pytest.raises(Refused, match="too late"):
+        core.set_device(
+            registered=True, alive=True, cast=True, name="net", ring_id=ring, now=world.now, valid_until=world.now
+        )
+    assert not world.quorate(1)
+    assert core.awaits_device
+
+
 def test_barrier_waits_no_longer_than_sync_timeout() -> None:
     world = two_with_device()
     cast(world, 1, True)
