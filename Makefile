@@ -32,7 +32,7 @@ check: venv-dev
 
 test: venv-dev
 	@requirements/debian.sh
-	@$(PY) -m tests.all check unit live
+	@$(PY) -m tests.all
 
 sim: venv-dev
 	@$(PY) -m tests.sim $(if $(RUNS),--runs $(RUNS)) $(if $(NODES),--nodes $(NODES)) $(if $(SEED),--seed $(SEED)) $(if $(TRACE),--trace $(TRACE))
@@ -41,7 +41,7 @@ bench: venv
 	@$(PY) -m bench
 
 fuzz: venv-fuzz
-	@$(PY) -m tests.fuzz --minutes $(or $(MINUTES),5) $(TARGETS)
+	@$(PY) -m tests.fuzz --minutes $(or $(MINUTES),5) $(if $(TARGETS),$(TARGETS),--properties)
 
 torture: venv-dev
 	@requirements/debian.sh

@@ -16,12 +16,15 @@ from tests.clusterd.fake import FakeBackend
 from tests.fuzz.draws import Draws
 from tests.fuzz.mutation import changed
 from tests.transport.link.net import Net, address
-from tests.transport.security_world import World
+from tests.transport.security_world import SECRET, World, identity
 from tests.transport.security_world import address as seen_from
 from transport.core import SilentLog
+from transport.handshake import INIT_SIZE, Init, encode_cookie, encode_init, encode_response
 from transport.ids import NO_RING, NodeId, RingId
+from transport.keyring import Keyring
 from transport.link.fragments import MAX_PARTIAL_BYTES, MAX_PARTIAL_FRAMES, Fragmenter, Reassembler
 from transport.link.links import Links
+from transport.noise import public_key
 from transport.security import Security
 
 MAX_STEPS = 40
@@ -62,6 +65,49 @@ def _drained(security: Security, now: float) -> None:
         pass
     while security.next_event() is not None:
         pass
+
+
+_KEY = Keyring(1, SECRET).current
+_HIS = public_key(identity(2))
+
+
+def _forged(draw: Draws, recorded: list[bytes]) -> bytes:
+    """A handshake datagram of somebody who has the cluster key, so that its checks by hash hold."""
+    sender, index, other = draw.of((1, 3, 9)), draw.below(4), draw.below(4)
+    like = changed(draw, recorded)
+    match draw.below(3):
+        case 0:
+            noise = like[16:80].ljust(64, b"\0")
+            return encode_init(sender, index, _KEY, noise, _HIS, draw.raw(16) if draw.flag() else None)
+        case 1:
+            return encode_response(sender, index, other, _KEY, like[12:68].ljust(56, b"\0"), _HIS)
+        case _:
+            asked = Init.decode(encode_init(2, index, _KEY, bytes(64), public_key(identity(1)), None))
+            return encode_cookie(sender, public_key(identity(1)), _KEY, asked, draw.raw(16), draw.raw(16))
+
+
+def handshake(data: bytes) -> None:
+    """Handshakes of a peer with anything put between: changed, replayed, forged by who has only the cluster key."""
+    draw = Draws(data)
+    world = World(count=2)
+    victim, recorded = world.nodes[2], [bytes(INIT_SIZE)]
+    for _ in range(MAX_STEPS):
+        if not draw.more:
+            break
+        world.now += draw.of((0.001, 0.1, 1.5))
+        match draw.below(4):
+            case 0:
+                world.ping(draw.of((1, 2)))
+                recorded += [packet.data for packet in world.wire]
+                if draw.flag():
+                    world.wire.clear()
+                world.settle()
+            case 1:
+                victim.open(_forged(draw, recorded), 0, seen_from(draw.of((1, 9)), 0), world.now)
+            case _:
+                victim.open(changed(draw, recorded), 0, seen_from(draw.of((1, 9)), 0), world.now)
+        _drained(victim, world.now)
+    assert len(world.logs[2].lines) <= 2 * MAX_STEPS
 
 
 def _no_ring(peer: NodeId, now: float) -> RingId:

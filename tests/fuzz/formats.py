@@ -11,7 +11,7 @@ from typing import Any
 
 from cfs import wire
 from cfs.messages import Kind, Operation
-from cfs.records import START, DataSet, LogRecord, RecordKind
+from cfs.records import START, DataSet, EpochKind, EpochRecord, Lineage, LogPosition, LogRecord, RecordKind
 from clusterd.config.parser import ConfigError
 from clusterd.config.schema import Who, load
 from clusterd.control import frames
@@ -20,8 +20,9 @@ from tests.clusterd.config import samples
 from tests.fuzz.draws import Draws
 from tests.fuzz.mutation import changed
 from transport import control, handshake, sync
+from transport.codec import Reader
 from transport.errors import ClusterError, WireError
-from transport.ids import RingId
+from transport.ids import NO_RING, RingId
 from transport.link import packets
 from transport.totem.joins import CommitToken, Entry, Join, View
 from transport.totem.messages import ProgressReport, Token, Want, mcast_head, pack_mcast, pack_ring
@@ -117,6 +118,41 @@ def formats(data: bytes) -> None:
     given = changed(draw, recorded) if recorded and draw.flag() else draw.rest()
     try:
         decode(given)
+    except WireError:
+        pass
+
+
+def _position(data: bytes) -> None:
+    found = LogPosition.read(Reader(data))
+    assert found.encode() == data[: len(found.encode())]
+
+
+@cache
+def _log_formats() -> list[tuple[Callable[[bytes], object], list[bytes]]]:
+    """What records and their lineage are on disk, each with encodings to begin from."""
+    epochs = (
+        EpochRecord(RING, NO_RING, 1, 1, EpochKind.MAJORITY, 0, (1, 2, 3)),
+        EpochRecord(RingId(9, 2, 7), RING, 40, 2, EpochKind.FORCED, 1, (2,)),
+    )
+    held = DataSet(2, {1: 1, 2: 0, 3: 7})
+    first = LogRecord.after(START, RING, RecordKind.EPOCH, epochs[0].encode())
+    change = LogRecord.after(first.position, RING, RecordKind.DATA_SET, held.encode())
+    write = LogRecord.after(change.position, RING, RecordKind.OPERATION, b"any")
+    return [
+        (_again(EpochRecord.decode), [epoch.encode() for epoch in epochs]),
+        (_again(DataSet.decode), [held.encode(), DataSet().encode()]),
+        (_again(Lineage.decode), [Lineage(epochs, held).encode(), Lineage().encode()]),
+        (_again(LogRecord.decode), [first.encode(), change.encode(), write.encode()]),
+        (_position, [write.position.encode()]),
+    ]
+
+
+def records(data: bytes) -> None:
+    """Bytes as a log record, an epoch, a data set, a lineage, a position."""
+    draw = Draws(data)
+    decode, recorded = draw.of(_log_formats())
+    try:
+        decode(changed(draw, recorded) if draw.flag() else draw.rest())
     except WireError:
         pass
 

@@ -298,6 +298,6 @@ class Attack:
                 self.srp.echo(draw.of((1, 3, 4)), self.now)
 
 
-def srp(data: bytes) -> None:
+def ring(data: bytes) -> None:
     """Any authentic Totem frames into a core."""
     Attack(data).run()
