@@ -2,7 +2,7 @@
 # Installs the Debian packages that the live tests use: as root by apt-get; else says what stays out.
 set -eu
 missing=
-for pair in nft:nftables ip:iproute2 ps:procps; do
+for pair in nft:nftables ip:iproute2 ps:procps strace:strace; do
     PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
 done
 if [ "$(id -u)" -ne 0 ]; then
