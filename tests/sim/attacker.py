@@ -18,7 +18,7 @@ from typing import Protocol
 
 from tests.sim.clock import Clock
 from tests.sim.network import BASE_PORT, IP_UDP, Address, Network
-from transport.handshake import COOKIE, HANDSHAKE_INIT
+from transport.handshake import COOKIE, HANDSHAKE_INIT, RING
 from transport.ids import LinkId, NodeId
 
 TICK = {"replay": 0.01, "reflect": 0.01, "copy": 0.01, "forge": 0.01, "flood": 0.002}  # seconds between two of theirs
@@ -58,7 +58,7 @@ class Heard:
 class Attacker:
     """mtu: theirs is no better a network than the nodes'.
 
-    arrived: packets of theirs that a process was given, by node and its life.  did: the same by kind.
+    arrived: packets of theirs that a process was given and must refuse, by node and its life.  did: the same by kind.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class Attacker:
         self._mtu = mtu
         self._packets: list[Heard] = []
         self._calls: list[Heard] = []
+        self._ring: set[tuple[NodeId, bytes]] = set()
         self._overtaking = 0
         self._generation = 0  # of the newest cluster key that a call named
         self._sent: Counter[tuple[NodeId, str]] = Counter()  # bytes, by node and our address
@@ -91,6 +92,7 @@ class Attacker:
     def hear(self, source: NodeId, target: NodeId, link: LinkId, data: bytes) -> None:
         """A packet passes. Handshakes are rare and worth keeping; of all others a sample of the whole run is kept."""
         heard = Heard(source, target, link, data, (self._life(source), self._life(target)))
+        self._known(target, data)
         kept = self._calls if data[1] <= COOKIE else self._packets
         if data[1] == HANDSHAKE_INIT:
             self._generation = max(self._generation, _generation(data))
@@ -99,9 +101,8 @@ class Attacker:
         elif self._ears.random() < 0.05:
             kept[self._ears.randrange(KEPT)] = heard
         if self._overtaking and self._ears.random() < OVERTAKES:
-            self._clock.after(
-                20e-6, self._arrive, "copy", heard.target, link, self._network.address(source, link), data
-            )
+            own = self._network.address(source, link)
+            self._clock.after(20e-6, self._arrive, "copy", target, link, own, data, True)
 
     def answered(self, node: NodeId, address: Address, data: bytes) -> bool:
         """A node answers somebody who is none of the cluster. Is it us?"""
@@ -140,12 +141,13 @@ class Attacker:
     def _abuse(self, kind: str, heard: Heard, random: Random) -> None:
         source = self._network.address(heard.source, heard.link)
         node, link, data = heard.target, heard.link, heard.data
+        old = True  # the node has, or will have, refused or read it before
         match kind:
             case "replay":
                 lives = (self._life(heard.source), self._life(node))
                 self.did["replayed from before a restart"] += 0 not in heard.lives and lives != heard.lives
-                old = data[1] == HANDSHAKE_INIT and _generation(data) < self._generation
-                self.did["replayed from before a key rotation"] += old
+                past = data[1] == HANDSHAKE_INIT and _generation(data) < self._generation
+                self.did["replayed from before a key rotation"] += past
                 if random.random() < 0.2:
                     source = self._address(random, link)
             case "reflect":
@@ -156,7 +158,19 @@ class Attacker:
                 node, link = random.choice(list(self._hosts)), random.choice(self._links)
             case "forge":
                 data = forged(data, random)
-        self._send(kind, node, link, source, data)
+        if data == heard.data:
+            old = self._known(node, data) if data[1] == RING else heard.lives[1] > 0
+        self._send(kind, node, link, source, data, old)
+
+    def _known(self, node: NodeId, data: bytes) -> bool:
+        """Was this packet brought to the node before? One of the ring is the same for all of them, and whoever is not
+        meant by it does nothing: a copy may be the first that a node sees of it."""
+        if data[1] != RING:
+            return True
+        place = (node, data[4:16])
+        known = place in self._ring
+        self._ring.add(place)
+        return known
 
     def _flood(self, random: Random) -> None:
         """Recorded calls from many addresses, and junk of every size and type."""
@@ -173,14 +187,14 @@ class Attacker:
         """One of ours: nobody else has it."""
         return (f"10.{link}.66.{random.randrange(1, 255)}", BASE_PORT + link)
 
-    def _send(self, kind: str, node: NodeId, link: LinkId, source: Address, data: bytes) -> None:
+    def _send(self, kind: str, node: NodeId, link: LinkId, source: Address, data: bytes, old: bool = True) -> None:
         self._sent[node, source[0]] += len(data)
-        self._clock.after(_delay(len(data)), self._arrive, kind, node, link, source, data)
+        self._clock.after(_delay(len(data)), self._arrive, kind, node, link, source, data, old)
 
-    def _arrive(self, kind: str, node: NodeId, link: LinkId, source: Address, data: bytes) -> None:
+    def _arrive(self, kind: str, node: NodeId, link: LinkId, source: Address, data: bytes, old: bool) -> None:
         host = self._hosts[node]
         if len(data) + IP_UDP <= self._mtu and host.inject(link, source, data):
-            self.arrived[node, host.process_number] += 1
+            self.arrived[node, host.process_number] += old
             self.did[kind] += 1
 
     # -- for the checker -------------------------------------------------------------------------------------
