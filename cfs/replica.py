@@ -63,6 +63,10 @@ class Replica:
         self.malformed = 0
         self._say = log
         self._now = now
+        self._due: float | None = None  # the next timeout, while `_due_known`
+        self._due_known = False  # nothing came in since
+        self.quiet = False
+        """Nothing came in since next_event() gave None: it need not be asked."""
         self._events: deque[Event] = deque()
         self._turned = now  # when the last turn of what takes long was
         self._data_set = DataSetKeeper(me)
@@ -96,9 +100,13 @@ class Replica:
 
     # --- inputs --------------------------------------------------------------------------------------------------
 
+    def _begin(self, now: float) -> None:
+        """Something comes in."""
+        self._now, self.quiet, self._due_known = now, False, False
+
     def configuration(self, change: ConfigurationChange, now: float) -> None:
         """A transitional or regular configuration, at its place among the deliveries."""
-        self._now = now
+        self._begin(now)
         if not change.regular:
             self._closed = True
         else:
@@ -109,7 +117,7 @@ class Replica:
 
     def deliver(self, sender: NodeId, payload: bytes, transitional: bool, now: float) -> None:
         """One message of the total order. Nothing a member can send makes this raise."""
-        self._now = now
+        self._begin(now)
         if transitional or self._closed:
             return
         if payload.startswith(self._propose_head):  # most messages are proposals, and only add to the log
@@ -127,7 +135,7 @@ class Replica:
 
     def progress(self, values: dict[NodeId, int], now: float) -> None:
         """Claims of the members on the current ring: log index on disk + 1."""
-        self._now = now
+        self._begin(now)
         primary = self._primary
         if self._closed or not primary.opened:
             return
@@ -148,7 +156,7 @@ class Replica:
 
         reason: why, in one sentence.
         """
-        self._now = now
+        self._begin(now)
         if not quorate:
             self._waiting.give_up("quorum was lost while it was under way")
         self._quorate, self._verdict = quorate, reason or "the votes do not suffice"
@@ -156,7 +164,7 @@ class Replica:
 
     def set_nodes(self, votes: dict[NodeId, int], now: float) -> None:
         """The configured nodes and their votes; the data set follows them, one change at a time."""
-        self._now = now
+        self._begin(now)
         changed, self._data_set.nodes = self._data_set.nodes != votes, dict(votes)
         self._data_set.look()
         if changed and not self._primary.opened:
@@ -165,7 +173,7 @@ class Replica:
 
     def lower_data_set(self, members: frozenset[NodeId] | None, now: float) -> None:
         """last_man_standing or allow_downscale let absent nodes go: only these stay, until others return."""
-        self._now = now
+        self._begin(now)
         self._data_set.lowered = members
         self._data_set.look()
         self._settle()
@@ -176,7 +184,7 @@ class Replica:
         Raises NoQuorum, DiskFailed, QueueFull, TooLarge or Refused: then it did not happen and will not; and Expired:
         then it does not happen now, and what became of earlier attempts is not known.
         """
-        self._now = now
+        self._begin(now)
         known = None if self.unreadable() else self.state.outcome(operation.id)
         if known is not None:
             self._events.append(Outcome(operation, known, "", self._holders(known.index), repeated=True))
@@ -197,7 +205,7 @@ class Replica:
 
         All that came at one moment: after a while of silence there may be thousands.
         """
-        self._now = now
+        self._begin(now)
         for receipt, error in answers:
             self._persisted(receipt, error)
         self._settle()
@@ -215,7 +223,7 @@ class Replica:
 
     def barrier(self, token: int, now: float) -> None:
         """A linearizable read begins: BarrierDone(token) or BarrierFailed(token) follows."""
-        self._now = now
+        self._begin(now)
         reason = self._condition().unusable()
         if reason:
             self._events.append(BarrierFailed(token, reason))
@@ -225,13 +233,13 @@ class Replica:
 
     def leave(self, now: float) -> None:
         """This process will end cleanly: take no more writes, let the disk bring its database up to date."""
-        self._now = now
+        self._begin(now)
         self._leaving = True
         self._store.checkpoint(now)
 
     def left(self, now: float) -> None:
         """It says goodbye now: what is still under way will have no outcome here."""
-        self._now = now
+        self._begin(now)
         self._waiting.give_up(LEAVING)
 
     @property
@@ -240,12 +248,16 @@ class Replica:
         return bool(self._waiting)
 
     def next_timeout(self) -> float | None:
+        if self._due_known:
+            return self._due
         stall = self._store.journal.stall_time() if self._readiness.announced else None
         report = self._report_time() if not self._reported and not self._closed else None
         turn = self._turned + PAUSE if self._busy else None
         ask = self._catchup.due if not self._closed else None
         compare = self._comparing.due(self._catchup.whole) if not self._closed else None
-        return earliest(self._waiting.next_deadline(), stall, report, turn, ask, compare)
+        self._due = earliest(self._waiting.next_deadline(), stall, report, turn, ask, compare)
+        self._due_known = True
+        return self._due
 
     @property
     def _busy(self) -> bool:
@@ -259,7 +271,7 @@ class Replica:
         return -inf if since is None else since + STALLED
 
     def handle_timeout(self, now: float) -> None:
-        self._now = now
+        self._begin(now)
         self._waiting.expire(now)
         if now >= self._turned + PAUSE and self._busy:
             self._turn()
@@ -284,7 +296,9 @@ class Replica:
         if self._events:
             return self._events.popleft()
         self._store.journal.flush(self._store.log, self._now)
-        return self._store.journal.next_request()
+        request = self._store.journal.next_request()
+        self._due_known, self.quiet = False, request is None
+        return request
 
     # --- what is known -------------------------------------------------------------------------------------------
 

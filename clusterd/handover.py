@@ -67,7 +67,7 @@ class Handover:
         self._outside: dict[NodeId, float] = {}  # reachable and not in our ring, since when
         self._coming: _Coming | None = None
         self._due: float | None = None
-        self._events: deque[Tell | Taken] = deque()
+        self.events: deque[Tell | Taken] = deque()
         self.malformed = 0
 
     def outside(self, nodes: frozenset[NodeId], now: float) -> None:
@@ -113,7 +113,7 @@ class Handover:
             self.malformed += 1
 
     def next_event(self) -> Tell | Taken | None:
-        return self._events.popleft() if self._events else None
+        return self.events.popleft() if self.events else None
 
     # -- inside ----------------------------------------------------------------------------------------------
 
@@ -142,7 +142,7 @@ class Handover:
         coming.pieces[index] = piece
         if set(coming.pieces) == set(range(count)):
             self._coming = None
-            self._events.append(Taken(sender, version, b"".join(coming.pieces[at] for at in range(count))))
+            self.events.append(Taken(sender, version, b"".join(coming.pieces[at] for at in range(count))))
 
     def _tell(self, peer: NodeId, payload: bytes) -> None:
-        self._events.append(Tell(peer, payload))
+        self.events.append(Tell(peer, payload))

@@ -33,7 +33,7 @@ from quorum.votequorum import SaveState, Verdict, Votequorum
 from transport.config import NodeConfig
 from transport.core import Entropy, Log, earliest
 from transport.endpoint import Endpoint, Transmit
-from transport.endpoint import Event as TransportEvent
+from transport.endpoint import Told as TransportTold
 from transport.errors import ClusterError, NoQuorum, QueueFull, Refused
 from transport.events import Beat, ConfigurationChange, Delivery, PathChange, PeerWord, Persist, Progress
 from transport.exchange import ClusterKeyLearned, RemovedNotice
@@ -125,7 +125,7 @@ class Node:
         self._check_lease(now)
         self.endpoint.receive(datagrams, now)
         # Else it concerned the links alone.
-        if self.endpoint.has_events or self._unsent or self._lapsed or self._goodbye_at is not None:
+        if self.endpoint.events or self._unsent or self._lapsed or self._goodbye_at is not None:
             self._pump(now)
 
     def refused(self, link: LinkId, address: Address, reason: str, sure: bool, now: float) -> None:
@@ -246,7 +246,7 @@ class Node:
 
     def poll_transmit(self, now: float) -> Transmit | None:
         out = self.endpoint.poll_transmit(now)
-        while out is None and self.endpoint.has_events:
+        while out is None and self.endpoint.events:
             # What is sent from a resting token is in order at once: delivered here now, not with the next packet.
             # What is sent in answer too: alone in a ring there is nobody to send to, and events may bring on events.
             self._pump(now)
@@ -304,23 +304,31 @@ class Node:
 
     def _pump(self, now: float) -> None:
         self._lapsed = self._due_known = False
+        endpoint, replica = self.endpoint, self.replica
         moved = True
-        while moved:
-            moved = self._retry_unsent()
-            while (event := self.endpoint.next_event()) is not None:
-                self._on_transport(event, now)
-                moved |= not isinstance(event, Beat)  # the commonest; it concerns quorum alone, which is asked next
-            moved |= self._pump_quorum(now)
-            while (store := self.replica.next_event()) is not None:
+        while moved:  # this is done for most datagrams, and most parts have nothing to say to most of them
+            moved = bool(self._unsent) and self._retry_unsent()
+            while endpoint.events and (event := endpoint.next_event()) is not None:
+                if isinstance(event, Beat):  # the commonest; it concerns quorum alone, which is asked next
+                    self.votequorum.beat(event.peer, event.sent_at, now)
+                else:
+                    self._on_transport(event, now)
+                    moved = True
+            if self.votequorum.events or not self.sync.done:
+                moved |= self._pump_quorum(now)
+            while not replica.quiet and (store := replica.next_event()) is not None:
                 self._on_store(store)
                 moved = True
-            moved |= self._pump_groups()
-            moved |= self._pump_config(now)
-            moved |= self._pump_handover(now)
-            while (keys := self.rotation.next_event()) is not None:
+            if self.groups.events:
+                moved |= self._pump_groups()
+            if self.reconfigure.events:
+                moved |= self._pump_config(now)
+            if self.handover.events:
+                moved |= self._pump_handover(now)
+            while self.rotation.events and (keys := self.rotation.next_event()) is not None:
                 self._events.append(keys)
-                self.endpoint.used()
-            while (payload := self.sync.poll()) is not None:
+                endpoint.used()
+            while self.sync.out and (payload := self.sync.poll()) is not None:
                 self._send(SYNC, payload)
                 moved = True
         self.left = self.endpoint.srp.left
@@ -398,13 +406,11 @@ class Node:
         else:
             self._events.append(event)
 
-    def _on_transport(self, event: TransportEvent, now: float) -> None:
+    def _on_transport(self, event: TransportTold, now: float) -> None:
         if isinstance(event, Delivery):
             self._on_delivery(event, now)
         elif isinstance(event, Progress):
             self.replica.progress(event.values, now)
-        elif isinstance(event, Beat):
-            self.votequorum.beat(event.peer, event.sent_at, now)
         elif isinstance(event, ConfigurationChange):
             self._on_configuration(event, now)
         elif isinstance(event, ClusterKeyLearned):

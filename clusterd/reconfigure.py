@@ -107,7 +107,7 @@ class Reconfigure:
         self._change: _Change | None = None
         self._awaited: tuple[NodeId, int] | None = None  # who is to tell us the version in force, once
         self._informed_of: tuple[NodeId, int, bytes] | None = None  # a configuration in force not judged yet
-        self._events: deque[Apply | Concluded | Multicast] = deque()
+        self.events: deque[Apply | Concluded | Multicast] = deque()
         self.version = 0
         self.text = b""
         self.was_quorate = False
@@ -183,7 +183,7 @@ class Reconfigure:
         self._informed(sender, version, text)
 
     def next_event(self) -> Apply | Concluded | Multicast | None:
-        return self._events.popleft() if self._events else None
+        return self.events.popleft() if self.events else None
 
     def next_timeout(self) -> float | None:
         return self._change.deadline if self._change is not None else None
@@ -270,7 +270,7 @@ class Reconfigure:
                 + "; ".join(reasons)
             )
             return
-        self._events.append(Apply(Kind.CONFIG, text, sender, late=True))
+        self.events.append(Apply(Kind.CONFIG, text, sender, late=True))
 
     # -- inside ----------------------------------------------------------------------------------------------
 
@@ -306,7 +306,7 @@ class Reconfigure:
         change.agreed.add(sender)
         if len(change.agreed) == len(change.members):
             self._change = None
-            self._events.append(Apply(change.kind, change.body, change.initiator))
+            self.events.append(Apply(change.kind, change.body, change.initiator))
             self._conclude(change, [])
 
     def _aborted(self, sender: NodeId, change_id: bytes) -> None:
@@ -318,7 +318,7 @@ class Reconfigure:
 
     def _conclude(self, change: _Change, reasons: list[str], unknown: bool = False) -> None:
         if change.initiator == self._me:
-            self._events.append(Concluded(change.change_id, tuple(reasons), unknown))
+            self.events.append(Concluded(change.change_id, tuple(reasons), unknown))
 
     def _multicast(self, what: int, body: bytes) -> None:
-        self._events.append(Multicast(Writer().u8(_VERSION).u8(what).raw(body).done()))
+        self.events.append(Multicast(Writer().u8(_VERSION).u8(what).raw(body).done()))

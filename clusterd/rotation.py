@@ -42,7 +42,7 @@ class Rotation:
         self._drop_at: float | None = None
         self._try_at: float | None = None
         self._under_way: tuple[bytes, bytes] | None = None  # change id and the key's name
-        self._events: deque[KeysChanged] = deque()
+        self.events: deque[KeysChanged] = deque()
         self.retire_after = DROP_OLD_KEY
 
     def begin(self, now: float) -> bytes:
@@ -98,7 +98,7 @@ class Rotation:
         return self.outside >= self._security.current_key.generation
 
     def next_event(self) -> KeysChanged | None:
-        return self._events.popleft() if self._events else None
+        return self.events.popleft() if self.events else None
 
     def next_timeout(self) -> float | None:
         return earliest(self._drop_at, self._try_at)
@@ -118,4 +118,4 @@ class Rotation:
                     return  # another change is under way: at the next try
 
     def _tell(self, message: str) -> None:
-        self._events.append(KeysChanged(message))
+        self.events.append(KeysChanged(message))

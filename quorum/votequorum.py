@@ -85,7 +85,7 @@ class Votequorum:
         self._electorate = Electorate(me, options, saved, name_of, self._log)
         self._lease = Lease(options.t_excl)
         self._timers = Timers()
-        self._events: deque[Multicast | Verdict | SaveState] = deque()
+        self.events: deque[Multicast | Verdict | SaveState] = deque()
         self._ring = NO_RING
         self._members: tuple[NodeId, ...] = ()
         self._syncing = False
@@ -378,7 +378,7 @@ class Votequorum:
     # -- out -------------------------------------------------------------------------------------------------
 
     def next_event(self) -> Multicast | Verdict | SaveState | None:
-        return self._events.popleft() if self._events else None
+        return self.events.popleft() if self.events else None
 
     def view(self) -> View:
         e = self._electorate
@@ -402,7 +402,7 @@ class Votequorum:
         return self._electorate
 
     def _multicast(self, message: NodeInfo | SetExpected | SetVotes | CancelWait | Configured) -> None:
-        self._events.append(Multicast(encode(message)))
+        self.events.append(Multicast(encode(message)))
 
     def _device_lost(self, now: float) -> None:
         e = self._electorate
@@ -461,9 +461,9 @@ class Votequorum:
             say = self._verdict_log.info if verdict.quorate else self._verdict_log.warning
             say(f"{'quorate' if verdict.quorate else 'not quorate'}: {verdict.reason}")
         self._told, self._until = verdict, until
-        self._events.append(verdict)
+        self.events.append(verdict)
 
     def _save(self) -> None:
         if self._electorate.saved != self._saved:
             self._saved = self._electorate.saved
-            self._events.append(SaveState(self._saved))
+            self.events.append(SaveState(self._saved))

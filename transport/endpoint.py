@@ -26,17 +26,8 @@ from transport.security import Security
 from transport.totem.srp import Srp
 from transport.totem.stats import Send
 
-Event = (
-    Delivery
-    | ConfigurationChange
-    | Progress
-    | Beat
-    | PathChange
-    | PeerWord
-    | Persist
-    | ClusterKeyLearned
-    | RemovedNotice
-)
+Told = Delivery | ConfigurationChange | Progress | PathChange | PeerWord | Persist | ClusterKeyLearned | RemovedNotice
+Event = Told | Beat
 
 
 @dataclass(slots=True)
@@ -64,7 +55,8 @@ class Endpoint:
         self._fragmenter = Fragmenter(first_fragment)
         self._reassembler = Reassembler()
         self._out: deque[Transmit] = deque()
-        self._events: deque[Event] = deque()
+        self.events: deque[Event] = deque()
+        """What next_event() has to tell; poll_transmit() may bring about more."""
         self._silent = False  # all parts said all they had to say, and nothing was put in since
         links.echo = srp.echo
         srp.set_frame_budget(links.frame_budget())
@@ -77,12 +69,13 @@ class Endpoint:
     def receive(self, datagrams: Sequence[tuple[LinkId, Address, bytes]], now: float) -> None:
         """All datagrams of one wake-up. The ring acts on a token when it is polled, so after all of them: a token
         tells what should have arrived before it, and across sockets it may overtake that."""
+        links = self.links
         for link, source, data in datagrams:
             opened = self.security.open(data, link, source, now)
             if opened is None:
                 continue
             sender, payload = opened.sender, opened.payload
-            self.links.heard(sender, link, source, len(data), now)
+            links.heard(sender, link, source, len(data), now)
             if opened.ring:
                 frame = self._reassembler.receive(sender, payload, now)
                 if frame:
@@ -90,9 +83,9 @@ class Endpoint:
             elif payload[0] == _PROGRESS:
                 self.srp.receive_progress(sender, payload[1:], now)
             elif payload[0] == _WORD:
-                self._events.append(PeerWord(sender, payload[1:]))
+                self.events.append(PeerWord(sender, payload[1:]))
             else:
-                self.links.receive(sender, link, source, payload, len(data), now)
+                links.receive(sender, link, source, payload, len(data), now)
         self._pump(now)
 
     def refused(self, link: LinkId, address: Address, reason: str, sure: bool, now: float) -> None:
@@ -125,7 +118,7 @@ class Endpoint:
 
     def used(self) -> None:
         """A part of this endpoint was given something directly: ask all of them again what there is to send."""
-        self._silent = False
+        self._silent = self.srp.quiet = False
 
     def persisted(self, receipt: int, now: float) -> None:
         self.srp.persisted(receipt)
@@ -156,12 +149,7 @@ class Endpoint:
         return self._out.popleft() if self._out else None
 
     def next_event(self) -> Event | None:
-        return self._events.popleft() if self._events else None
-
-    @property
-    def has_events(self) -> bool:
-        """next_event() has something to tell; poll_transmit() may bring it about."""
-        return bool(self._events)
+        return self.events.popleft() if self.events else None
 
     def next_timeout(self) -> float | None:
         return earliest(
@@ -185,51 +173,65 @@ class Endpoint:
         """Carry what each layer has to say to its neighbours, until all are silent.
 
         Most wake-ups are a ping or a pong. What these bring about comes further down in the same turn, so a turn is
-        repeated only for what may have given something to those asked before.
+        repeated only for what may have given something to those asked before; and who has nothing is not asked.
         """
+        security, links, srp = self.security, self.links, self.srp
         moved = True
         while moved:
             moved = False
-            while (told := self.security.next_event()) is not None:
-                if isinstance(told, SessionUp):
-                    self.links.hurry(told.peer, now)
-                else:
-                    self._events.append(told)
-                moved = True
-            while (change := self.links.next_event()) is not None:
+            if security.events:
+                moved = self._hear_security(now)
+            while links.events and (change := links.next_event()) is not None:
                 self._on_link_event(change, now)
-            moved |= self._hear_ring()
-            while (send := self.srp.poll_transmit(now)) is not None:
-                self._send(send, now)
-                moved = True
-            moved |= self._hear_ring()  # a token that came to rest: nothing to send, much to tell
-            while (path := self.links.poll_transmit(now)) is not None:
+            if not srp.quiet:
+                moved |= self._pump_ring(now)
+            while links.out and (path := links.poll_transmit(now)) is not None:
                 # A handshake that is due goes before the ping; without a session, instead of it.
-                ping = path.payload[0] == PING
-                init = self.security.wants_handshake(path.peer, path.link, now) if ping else None
-                for sealed in (init, self.security.seal_session(path.peer, path.link, path.payload, now)):
-                    if sealed is not None:
-                        self._urgent(path.peer, path.link, path.address, sealed, now)
-            while (reply := self.security.poll_transmit(now)) is not None:
+                if path.payload[0] == PING:
+                    init = security.wants_handshake(path.peer, path.link, now)
+                    if init is not None:
+                        self._urgent(path.peer, path.link, path.address, init, now)
+                sealed = security.seal_session(path.peer, path.link, path.payload, now)
+                if sealed is not None:
+                    self._urgent(path.peer, path.link, path.address, sealed, now)
+            while security.replies and (reply := security.poll_transmit(now)) is not None:
                 self._urgent(reply.peer, reply.link, reply.address, reply.data, now)
-            while (keys := self.security.poll_session()) is not None:
+            while security.told and (keys := security.poll_session()) is not None:
                 self._send_session(keys[0], keys[1], redundant=False, now=now)
-            moved |= self.security.has_more or self.links.has_more
+            if links.events or links.out or security.events or not srp.quiet:
+                moved = True  # of these the ring's: to make a pong may have shown that the token is overdue
         self._silent = True
+
+    def _hear_security(self, now: float) -> bool:
+        moved = False
+        while (told := self.security.next_event()) is not None:
+            if isinstance(told, SessionUp):
+                self.links.hurry(told.peer, now)
+            else:
+                self.events.append(told)
+            moved = True
+        return moved
+
+    def _pump_ring(self, now: float) -> bool:
+        moved = self._hear_ring()
+        while (send := self.srp.poll_transmit(now)) is not None:
+            self._send(send, now)
+            moved = True
+        return self._hear_ring() or moved  # a token that came to rest: nothing to send, much to tell
 
     def _hear_ring(self) -> bool:
         event = self.srp.next_event()
         if event is None:
             return False
         while event is not None:
-            self._events.append(event)
+            self.events.append(event)
             event = self.srp.next_event()
         return True
 
     def _on_link_event(self, event: LinkEvent, now: float) -> None:
         if isinstance(event, BeatEcho):
             if event.ring_id == self.srp.ring_id:
-                self._events.append(Beat(event.peer, event.ring_id, event.sent_at))
+                self.events.append(Beat(event.peer, event.ring_id, event.sent_at))
         elif isinstance(event, MtuChange):
             self.srp.set_frame_budget(event.budget)
         elif isinstance(event, ReachabilityChange):
@@ -238,7 +240,7 @@ class Endpoint:
             if not event.reachable:
                 self.srp.suspect(event.peer, now)
         else:
-            self._events.append(event)
+            self.events.append(event)
 
     def _send(self, send: Send, now: float) -> None:
         if send.session:

@@ -84,7 +84,7 @@ class Groups:
         self._groups: dict[bytes, set[Member]] = {}
         self._local: dict[bytes, set[int]] = {}  # asked for by local processes; becomes ours at delivery
         self._together: set[NodeId] | None = None  # nodes in all our configurations since a barrier; None: not in one
-        self._events: deque[GroupChange | GroupMessage | Multicast] = deque()
+        self.events: deque[GroupChange | GroupMessage | Multicast] = deque()
         self._of_node: Counter[NodeId] = Counter()  # memberships of each node's processes
         self.malformed = 0
 
@@ -156,7 +156,7 @@ class Groups:
                 reason = Reason.PROCDOWN if body == bytes([Reason.PROCDOWN]) else Reason.LEAVE
                 self._change(group, left={member: reason})
         elif member in present and self._is_local(group):
-            self._events.append(GroupMessage(group, member, body))
+            self.events.append(GroupMessage(group, member, body))
 
     def sync_state(self) -> bytes:
         """Our delivered local members; joins still under way come later by themselves."""
@@ -190,7 +190,7 @@ class Groups:
         self._of_node = Counter(member.node for group in self._groups.values() for member in group)
 
     def next_event(self) -> GroupChange | GroupMessage | Multicast | None:
-        return self._events.popleft() if self._events else None
+        return self.events.popleft() if self.events else None
 
     # -- inside ----------------------------------------------------------------------------------------------
 
@@ -210,10 +210,10 @@ class Groups:
         if not members:
             del self._groups[group]
         if concerned:
-            self._events.append(GroupChange(group, after, tuple(sorted(joined.items())), tuple(sorted(left.items()))))
+            self.events.append(GroupChange(group, after, tuple(sorted(joined.items())), tuple(sorted(left.items()))))
 
     def _send(self, kind: int, group: bytes, pid: int, body: bytes) -> None:
-        self._events.append(Multicast(Writer().u8(_VERSION).u8(kind).u32(pid).blob(group).raw(body).done()))
+        self.events.append(Multicast(Writer().u8(_VERSION).u8(kind).u32(pid).blob(group).raw(body).done()))
 
 
 def _check_name(group: bytes) -> None:

@@ -51,7 +51,7 @@ __all__ = [
 OVERHEAD_RING: Final = 32
 OVERHEAD_SESSION: Final = 32
 
-_RING_HEAD = struct.Struct("!IQ")  # key_id, counter, at offset 4
+_HEAD = struct.Struct("!IQ")  # key_id or receiver_index, counter, at offset 4
 
 MAX_TOLD: Final = 1024
 RETRY_FIRST: Final = 0.25
@@ -95,7 +95,13 @@ class Security:
         self.dropped: Dropped = self._exchange.dropped
         self._peering = Peering(me, private_key, keyring, self.dropped, entropy, now)
         self._peering.reconfigure(peers)
-        self._told: deque[tuple[NodeId, bytes]] = deque()
+        self._sessions = self._peering.sessions
+        self.events = self._exchange.events
+        """What next_event() has to tell."""
+        self.replies = self._peering.sends
+        """What poll_transmit() gives."""
+        self.told: deque[tuple[NodeId, bytes]] = deque()
+        """What poll_session() gives."""
         self._required: frozenset[NodeId] = frozenset()
         self._wake_at = self._own.renew_at
 
@@ -131,7 +137,7 @@ class Security:
         return None
 
     def _open_ring(self, data: bytes, now: float) -> Opened | None:
-        key_id, counter = _RING_HEAD.unpack_from(data, 4)
+        key_id, counter = _HEAD.unpack_from(data, 4)
         key = self._peer_keys.get(key_id)
         if key is None:
             self.dropped.unknown_sender += 1
@@ -156,15 +162,16 @@ class Security:
         return Opened(key.sender, True, payload)
 
     def _open_session(self, data: bytes, link: LinkId, source: Address, now: float) -> Opened | None:
-        session = self._peering.sessions.get(int.from_bytes(data[4:8], "big"))
+        index, counter = _HEAD.unpack_from(data, 4)
+        session = self._sessions.get(index)
         if session is None or now >= session.expires:
             self.dropped.unknown_sender += 1
             return None
         if data[2] != link:  # sealed for another link: moved here by somebody
             self.dropped.not_authentic += 1
             return None
-        counter = int.from_bytes(data[8:16], "big")
-        if session.window.check(counter) != FRESH:
+        window = session.window
+        if window.check(counter) != FRESH:
             self.dropped.replayed += 1
             return None
         try:
@@ -172,7 +179,7 @@ class Security:
         except InvalidTag:
             self.dropped.not_authentic += 1
             return None
-        session.window.mark(counter)
+        window.mark(counter)
         session.last_received = now
         if not session.confirmed:
             session.confirmed = True
@@ -285,8 +292,8 @@ class Security:
         for message in messages:
             if way is not None:
                 self._peering.push(pair.peer, way[0], way[1], session.seal(way[0], message))
-            elif len(self._told) < MAX_TOLD:
-                self._told.append((pair.peer, message))
+            elif len(self.told) < MAX_TOLD:
+                self.told.append((pair.peer, message))
         pair.retry_at = now + min(RETRY_MOST, RETRY_FIRST * 2.0 ** min(pair.attempts, 8))
         pair.attempts += 1
         self._wake(pair.retry_at)
@@ -322,7 +329,7 @@ class Security:
         self._peering.begin_incarnation(now)
         self._own.replace(now)
         self._exchange.peer_keys.table.clear()  # their windows may have gone back in time too
-        self._told.clear()
+        self.told.clear()
         self._wake(now)
 
     # ---- configuration
@@ -390,19 +397,14 @@ class Security:
 
     def poll_transmit(self, now: float) -> SecuritySend | None:
         """The next datagram that goes back where something came from."""
-        return self._peering.sends.popleft() if self._peering.sends else None
+        return self.replies.popleft() if self.replies else None
 
     def poll_session(self) -> tuple[NodeId, bytes] | None:
         """(peer, payload) to be sealed by seal_session and sent by the peer's best link, or all of them."""
-        return self._told.popleft() if self._told else None
+        return self.told.popleft() if self.told else None
 
     def next_event(self) -> SecurityEvent | None:
-        return self._exchange.events.popleft() if self._exchange.events else None
-
-    @property
-    def has_more(self) -> bool:
-        """There is an event to tell or something to send."""
-        return bool(self._exchange.events or self._peering.sends or self._told)
+        return self.events.popleft() if self.events else None
 
     def next_timeout(self) -> float | None:
         return self._wake_at

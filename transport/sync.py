@@ -84,7 +84,7 @@ class Sync:
         self._received: dict[NodeId, dict[str, bytes]] = {}
         self._waiting: set[str] = set()
         self._sent = False
-        self._out: deque[bytes] = deque()
+        self.out: deque[bytes] = deque()
         self.held: deque[Delivery] = deque()
         self._held_bytes: dict[NodeId, int] = {}
         self.too_much = 0  # messages that were not held
@@ -102,7 +102,7 @@ class Sync:
         self._ring, self._members = change.ring_id, change.members
         self._received = {}
         self._held_bytes.clear()
-        self._out.clear()
+        self.out.clear()
         self._waiting = set(wait_for or ())
         self._sent = False
         self.done = False
@@ -155,9 +155,9 @@ class Sync:
 
     def poll(self) -> bytes | None:
         """The next SYNC message to multicast."""
-        return self._out.popleft() if self._out else None
+        return self.out.popleft() if self.out else None
 
     def _send(self) -> None:
         if not self._sent and not self._waiting and self._members:
             self._sent = True
-            self._out.append(encode(self._ring, {name: s.sync_state() for name, s in self._services.items()}))
+            self.out.append(encode(self._ring, {name: s.sync_state() for name, s in self._services.items()}))

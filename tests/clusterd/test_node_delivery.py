@@ -36,10 +36,10 @@ def test_a_silent_endpoint_has_nothing_left_to_say() -> None:
         for host in memory.hosts.values():
             endpoint = host.node.endpoint
             assert endpoint.poll_transmit(memory.now) is None
-            assert not endpoint.has_events
+            assert not endpoint.events
             endpoint.used()
             assert endpoint.poll_transmit(memory.now) is None
-            assert not endpoint.has_events
+            assert not endpoint.events
 
 
 def test_alone_in_a_ring_an_answer_to_an_answer_is_delivered_in_the_same_turn() -> None:
@@ -66,7 +66,7 @@ def test_alone_in_a_ring_an_answer_to_an_answer_is_delivered_in_the_same_turn() 
     while (event := node.next_event()) is not None:
         got += [event.payload] if isinstance(event, GroupMessage) else []
     assert got == [b"first", b"0", b"1", b"2", b"3", b"4"]
-    assert not node.endpoint.has_events
+    assert not node.endpoint.events
 
 
 def joined(memory: Memory, *nodes: int) -> None:
@@ -120,7 +120,7 @@ def test_a_verdict_on_a_ring_is_told_before_the_next_configuration() -> None:
     def with_a_late_word() -> object:
         event = next_event()
         if isinstance(event, ConfigurationChange) and not event.regular:
-            node.votequorum._events.append(last)
+            node.votequorum.events.append(last)
         return event
 
     node.endpoint.next_event = with_a_late_word  # type: ignore[assignment, method-assign]

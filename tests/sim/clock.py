@@ -5,8 +5,8 @@ Times are seconds since the start of the run. Nothing here reads a real clock.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
+from heapq import heappop, heappush
 from typing import Any
 
 
@@ -23,7 +23,7 @@ class Clock:
     def at(self, when: float, action: Callable[..., None], *arguments: Any) -> None:
         """Do `action(*arguments)` at `when`, or now if that is past."""
         self._asked += 1
-        heapq.heappush(self._heap, (max(when, self.now), self._asked, action, arguments))
+        heappush(self._heap, (when if when > self.now else self.now, self._asked, action, arguments))
 
     def after(self, delay: float, action: Callable[..., None], *arguments: Any) -> None:
         self.at(self.now + delay, action, *arguments)
@@ -32,7 +32,6 @@ class Clock:
         """Do everything due up to and including `until`, and stand at `until` afterwards."""
         heap = self._heap
         while heap and heap[0][0] <= until:
-            when, _, action, arguments = heapq.heappop(heap)
-            self.now = when
+            self.now, _, action, arguments = heappop(heap)
             action(*arguments)
         self.now = max(self.now, until)

@@ -81,6 +81,7 @@ class Host:
     def __init__(self, me: NodeId, world: World) -> None:
         self.me = me
         self._world = world
+        self._clock = world.clock
         self._offset, self._rate = world.recipe.plan.skew[me]
         self._wake_delay = world.recipe.plan.wake_delay
         self.storage = Storage(world.clock, world.random, self._disk_answered, self._file_written)
@@ -121,7 +122,9 @@ class Host:
 
     def now(self) -> float:
         """This machine's clock; never goes back."""
-        self._latest = max(self._latest, self._offset + self._world.clock.now * self._rate)
+        now = self._offset + self._clock.now * self._rate
+        if now > self._latest:
+            self._latest = now
         return self._latest
 
     def _asker(self) -> int | None:
@@ -389,10 +392,11 @@ class Host:
             self._arm_for(deadline)
 
     def _arm_for(self, deadline: float) -> None:
-        due = max(self._world.clock.now, (deadline - self._offset) / self._rate)
+        due = (deadline - self._offset) / self._rate
         if self._due is None or due < self._due:
-            self._due = due
-            self._world.clock.at(due, self._timer, due)
+            clock = self._clock
+            self._due = due = due if due > clock.now else clock.now
+            clock.at(due, self._timer, due)
 
     def _on_event(self, event: object) -> None:
         assert self.process is not None

@@ -66,8 +66,10 @@ class Links:
         self._paths: dict[tuple[NodeId, LinkId], Path] = {}
         self._local: dict[LinkId, Address] = {}
         self._disabled: dict[LinkId, str] = {}
-        self._out: deque[_Wanted] = deque()
-        self._events: deque[LinkEvent] = deque()
+        self.out: deque[_Wanted] = deque()
+        """Of what poll_transmit() makes the next message."""
+        self.events: deque[LinkEvent] = deque()
+        """What next_event() has to tell."""
         self._reachable: frozenset[NodeId] = frozenset()
         self._budget = budget_of(SAFE_V4 - headers(""))
         self._cut_budget = self._budget
@@ -89,14 +91,15 @@ class Links:
             return
         if path.disabled is not None:
             return  # what still comes in there must not make the peer believe that we can answer
-        self._wake(now)
+        if now > self._deadline + self._stall:
+            self._wake(now)
         try:
             message = packets.decode(payload)
         except WireError:
             self.stats.malformed += 1
             return
         if isinstance(message, packets.Ping):
-            before = _mark(path)
+            before = (path.up, path.address, path.mtu.size)
             path.pinged(message, source, now)
             self._want(_Wanted(peer, path, packets.PONG, source, message.id))
             self._changed(peer, path, before, now)
@@ -111,12 +114,12 @@ class Links:
             self._changed(peer, path, before, now)
 
     def _pong(self, peer: NodeId, path: Path, pong: packets.Pong, now: float) -> None:
-        before = _mark(path)
+        before = (path.up, path.address, path.mtu.size)
         sent_at = path.ponged(pong.id, now)
         if sent_at is None:
             self.stats.pongs_ignored += 1
         elif pong.ring_id != NO_RING:
-            self._events.append(BeatEcho(peer, pong.ring_id, sent_at))
+            self.events.append(BeatEcho(peer, pong.ring_id, sent_at))
         self._changed(peer, path, before, now)
 
     def heard(self, peer: NodeId, link: LinkId, source: Address, size: int, now: float) -> None:
@@ -221,8 +224,8 @@ class Links:
 
     def poll_transmit(self, now: float) -> PathSend | None:
         """The next link message; a ping's stamp is the time of this call."""
-        while self._out:
-            wanted = self._out.popleft()
+        while self.out:
+            wanted = self.out.popleft()
             path = wanted.path
             if self._paths.get((wanted.peer, path.link)) is not path:
                 continue  # removed meanwhile
@@ -245,12 +248,7 @@ class Links:
         return None
 
     def next_event(self) -> LinkEvent | None:
-        return self._events.popleft() if self._events else None
-
-    @property
-    def has_more(self) -> bool:
-        """There is an event to tell or something to send."""
-        return bool(self._events or self._out)
+        return self.events.popleft() if self.events else None
 
     def next_timeout(self) -> float | None:
         return self._deadline if self._deadline < NEVER else None
@@ -267,7 +265,7 @@ class Links:
         for (peer, _), path in self._paths.items():
             if path.due > now:
                 continue
-            before = _mark(path)
+            before = (path.up, path.address, path.mtu.size)
             targets = path.tick(now)
             sizes = path.probes(now) if targets else ()
             for address in targets:
@@ -279,8 +277,8 @@ class Links:
             if chosen.settles_at <= now:
                 self._select(chosen, now)
         self._deadline = min(
-            min((path.due for path in self._paths.values()), default=NEVER),
-            min((chosen.settles_at for chosen in self._peers.values()), default=NEVER),
+            min([path.due for path in self._paths.values()], default=NEVER),
+            min([chosen.settles_at for chosen in self._peers.values()], default=NEVER),
         )
 
     def _wake(self, now: float) -> None:
@@ -295,8 +293,8 @@ class Links:
         self._deadline = now
 
     def _want(self, wanted: _Wanted) -> None:
-        if len(self._out) < _QUEUE_MAX:
-            self._out.append(wanted)
+        if len(self.out) < _QUEUE_MAX:
+            self.out.append(wanted)
         else:
             self.stats.overflow += 1
 
@@ -305,15 +303,16 @@ class Links:
 
     def _changed(self, peer: NodeId, path: Path, before: _Mark, now: float) -> None:
         """Draw the conclusions of what happened to a path."""
-        if path.due < self._deadline:
-            self._deadline = path.due
-        if _mark(path) == before:
+        due = path.due
+        if due < self._deadline:
+            self._deadline = due
+        if (path.up, path.address, path.mtu.size) == before:
             return
         if path.up != before[0]:
             reason = path.reason or "answered"
             state = "up" if path.up else f"down: {reason}"
             self._log.info(f"link {path.link} to {path.name} is {state}", peer=peer, link=path.link)
-            self._events.append(PathChange(peer, path.link, path.up, reason))
+            self.events.append(PathChange(peer, path.link, path.up, reason))
         self._select(self._peers[peer], now)
         self._reach(peer, path)
 
@@ -333,7 +332,7 @@ class Links:
         self._log.info(
             f"{path.name} is reachable" if chosen.reachable else f"{path.name} is unreachable: {reason}", peer=peer
         )
-        self._events.append(ReachabilityChange(peer, chosen.reachable, reason, refused, row))
+        self.events.append(ReachabilityChange(peer, chosen.reachable, reason, refused, row))
         self._measure()
 
     def _measure(self) -> None:
@@ -345,7 +344,7 @@ class Links:
         budget = budget_of(middle if middle >= 2 * least else least)
         if budget != self._budget:
             self._budget = budget
-            self._events.append(MtuChange(budget))
+            self.events.append(MtuChange(budget))
 
     # ---- configuration and display
 

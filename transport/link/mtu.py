@@ -63,12 +63,14 @@ class PathMtu:
         "_safe",
         "_tries",
         "header",
+        "plain",
         "size",
     )
 
     def __init__(self, address: Address, cap: int) -> None:
         self.header = headers(address[0])
         self._safe = safe_size(address[0])
+        self.plain = self._safe - self.header  # UDP payloads up to this size pass everywhere: they show nothing
         self._cap = max(cap, self._safe)
         self.size = self._safe
         self._last_good = 0
@@ -119,6 +121,7 @@ class PathMtu:
         """Packets go elsewhere: another path, of which nothing is known."""
         self.header = headers(address[0])
         self._safe = safe_size(address[0])
+        self.plain = self._safe - self.header  # UDP payloads up to this size pass everywhere: they show nothing
         self._cap = max(self._cap, self._safe)
         self._last_good = self.size
         if self._running:
@@ -139,7 +142,7 @@ class PathMtu:
 
     def sent(self, payload: int) -> bool:
         """A datagram with `payload` bytes went out. True when it makes the size due for confirmation."""
-        if payload <= self._safe - self.header:
+        if payload <= self.plain:
             return False
         self._large += 1
         return self._large == _CONFIRM_AFTER + 1

@@ -128,7 +128,7 @@ class Path:
     @property
     def due(self) -> float:
         """When `tick` must be called next."""
-        return min(self._next_ping, self._down_at)
+        return self._next_ping if self._next_ping < self._down_at else self._down_at
 
     def tick(self, now: float) -> list[Address]:
         """Judge what is overdue, and say where pings go now; the caller calls `ping` for each when it sends it."""
@@ -346,7 +346,9 @@ class Path:
         """A datagram with `size` bytes of UDP payload went out on this path. True when `due` is now."""
         self.tx_packets += 1
         self.tx_bytes += size
-        if not self.mtu.sent(size) or self.timing.ping_interval <= _PROBE_EVERY or not self.up:
+        if size <= self.mtu.plain or not self.mtu.sent(size):
+            return False
+        if self.timing.ping_interval <= _PROBE_EVERY or not self.up:
             return False
         self.hurry(now)  # pings are rarer than a confirmation of the path MTU has to be
         return True

@@ -9,6 +9,7 @@ a truly idle token rests `hold` each time and then goes round once, so the ring 
 
 from __future__ import annotations
 
+from transport.core import earliest
 from transport.events import Beat, Progress
 from transport.ids import NodeId
 from transport.totem.context import Context, Installed
@@ -299,5 +300,4 @@ class Operational:
             return now if self._ctx.backlog else None
         if self.ring.held is not None:
             return self._rest_until
-        times = [at for at in (self._want_at, self._report_at) if at is not None]
-        return min(times) if times else None
+        return earliest(self._want_at, self._report_at)

@@ -56,6 +56,10 @@ class Srp:
         self._claim: tuple[RingId, int | None] | None = None  # set and not yet told to the ring
         self._now = now
         self._due: float | None = None  # when it asked to be called, last
+        self._due_known = False  # nothing happened since that could have changed it
+        self.quiet = False
+        """Nothing came in since poll_transmit() and next_event() gave None: they need not be asked. What time brings
+        about, handle_timeout() does."""
 
     # What the layers above and beside see
 
@@ -100,6 +104,7 @@ class Srp:
         """Begin: gather, and install a first ring."""
         self._running = True
         self._now = now
+        self._stir()
         self._membership.start(now)
 
     def submit(self, payload: bytes, safe: bool = False) -> int:
@@ -110,11 +115,13 @@ class Srp:
         if self._leaving:
             raise Refused("this node is leaving the cluster")
         self._ctx.backlog.push(payload, safe)
+        self._stir()
         return self._ctx.backlog.waiting
 
     def set_progress(self, value: int | None) -> None:
         """Our claim on the present ring: it only grows; None: no claim. A new ring starts with None."""
         self._claim = (self.ring_id, value)
+        self._stir()
 
     def set_primary(self, members: tuple[NodeId, ...]) -> None:
         """The members of the primary opened in the present ring, as far as we know: a bias for the next clique."""
@@ -122,9 +129,11 @@ class Srp:
         if self._ctx.me in members and own.primary != self.ring_id:
             own.primary = self.ring_id
             self._membership.views.changed()
+            self._stir()
 
     def set_frame_budget(self, size: int) -> None:
         """Bytes of a Totem frame that goes unfragmented to everybody; below LEAST_FRAME it counts as that."""
+        self._stir()
         self._ctx.frame_budget = max(size, LEAST_FRAME)
         if isinstance(self._membership.phase, Operational | Recovery):
             self._membership.phase.ring.frame_budget = self._ctx.frame_budget
@@ -132,6 +141,7 @@ class Srp:
     def set_reachable(self, row: frozenset[NodeId], now: float) -> None:
         """Peers with a path up, both ways."""
         self._catch_up(now)
+        self._stir()
         self._membership.set_reachable(row, now)
 
     def suspect(self, peer: NodeId, now: float) -> None:
@@ -148,6 +158,7 @@ class Srp:
         if self._leaving:
             return
         self._leaving, self._running = True, False
+        self._stir()
         membership, out = self._membership, self._ctx.out
         membership.views.own.left = True
         membership.views.changed()
@@ -160,11 +171,13 @@ class Srp:
 
     def persisted(self, receipt: int) -> None:
         """A Persist event is on disk."""
+        self._stir()
         self._membership.reserve.persisted(receipt)
 
     def reconfigure(self, config: TotemConfig, nodes: dict[NodeId, int], now: float) -> None:
         """New settings or nodes. A member that is no longer configured is out at once."""
         self._catch_up(now)
+        self._stir()
         ctx, membership = self._ctx, self._membership
         gone = sorted(set(ctx.nodes) - set(nodes))
         ctx.config = config
@@ -185,6 +198,7 @@ class Srp:
     def receive(self, sender: NodeId, frame: bytes, now: float) -> None:
         """An authentic, whole Totem message."""
         self._catch_up(now)
+        self._stir()
         ctx = self._ctx
         if not self._running:
             return
@@ -213,6 +227,7 @@ class Srp:
     def receive_progress(self, sender: NodeId, payload: bytes, now: float) -> None:
         """A progress datagram: the frame of a Send with session=True."""
         self._catch_up(now)
+        self._stir()
         try:
             report = ProgressReport.decode(payload)
         except WireError:
@@ -264,15 +279,24 @@ class Srp:
         membership = self._membership
         if self._due is not None and 2 * (now - self._due) > self._ctx.config.token:
             membership.woke_at = now
-        membership.lost(now)
+        if membership.lost(now):
+            self._stir()
+
+    def _stir(self) -> None:
+        """Something came in."""
+        self.quiet = self._due_known = False
 
     def poll_transmit(self, now: float) -> Send | None:
         """The next frame to send; acts on a token that arrived, and on what was submitted to a resting one."""
         out = self._ctx.out
         if not out and self._running:
             self._catch_up(now)
+            self._due_known = False
             self._work(now)
-        return out.popleft() if out else None
+        if out:
+            return out.popleft()
+        self.quiet = True
+        return None
 
     def _work(self, now: float) -> None:
         phase = self._membership.phase
@@ -294,11 +318,16 @@ class Srp:
             if isinstance(phase, Operational) and phase.ring.delivered < phase.ring.window.aru:
                 while not events and phase.deliver():
                     pass
-        return events.popleft() if events else None
+        if not events:
+            return None
+        self.quiet = False  # what was delivered makes room for what waits
+        return events.popleft()
 
     def next_timeout(self) -> float | None:
         """When handle_timeout is wanted; a time in the past means at once. To be asked after every input."""
-        self._due = self._deadline() if self._running else None
+        if not self._due_known:
+            self._due = self._deadline() if self._running else None
+            self._due_known = isinstance(self._membership.phase, Operational)
         return self._due
 
     def _deadline(self) -> float | None:
@@ -312,13 +341,18 @@ class Srp:
         ring = phase.ring
         if isinstance(phase, Recovery):
             return earliest(ring.lost_at, ring.resend_at, phase.commit_resend_at)
-        lost_at = ring.lost_at if ring.others else None
-        outside = earliest(membership.merging.next_timeout(), membership.silence.next_timeout())
-        return earliest(lost_at, ring.resend_at, phase.next_timeout(self._now), outside)
+        return earliest(
+            ring.lost_at if ring.others else None,
+            ring.resend_at,
+            phase.next_timeout(self._now),
+            membership.merging.next_timeout(),
+            membership.silence.next_timeout(),
+        )
 
     def handle_timeout(self, now: float) -> None:
         """Something may be due."""
         self._catch_up(now)
+        self._stir()
         if not self._running:
             return
         membership = self._membership

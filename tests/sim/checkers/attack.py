@@ -52,7 +52,7 @@ def tables(node: Node) -> Iterable[tuple[str, int, int]]:
     yield "removed nodes remembered", len(peering.tombs), MAX_TOMBSTONES
     yield "answers to be sent", len(peering.sends), MAX_SENDS
     yield "addresses that showed a cookie", len(peering._gate._sources), MAX_SOURCES
-    yield "words to be told", len(security._told), MAX_TOLD
+    yield "words to be told", len(security.told), MAX_TOLD
     yield "sender keys", len(security._peer_keys), MAX_KEYS * pairs
     for sender, partial in sorted(node.endpoint._reassembler._senders.items()):
         yield f"frames begun by node {sender}", len(partial.partial), MAX_PARTIAL_FRAMES
