@@ -95,3 +95,10 @@ def _sources() -> str:
         for file in sorted((ROOT / folder).rglob("*.py")):
             made.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
     return made.hexdigest()
+
+
+def clean() -> bool:
+    """Is the checkout exactly its commit? What the shrinker stores is left aside."""
+    command = ["git", "status", "--porcelain", "--", ".", ":!tests/sim/found", ":!docs/seeds-run.md"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.returncode == 0 and not done.stdout

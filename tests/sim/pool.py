@@ -1,0 +1,153 @@
+"""Runs cases in worker processes and loses none: a worker that ends or hangs is a failure of the case it had.
+
+Each worker gets LOT cases, one at a time, and is then replaced by a fresh one: what a run leaves behind in memory does
+not add up. Nothing here judges a run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from queue import SimpleQueue
+from typing import IO
+
+from tests.sim.cases import ROOT, Case
+from tests.sim.cluster import Report
+from tests.sim.history import Violation
+from tests.sim.runs import from_line
+from tests.sim.worker import case_line
+
+LOT = 25  # cases of one process
+PATIENCE = 1800.0  # seconds by the clock for one case: its own bound on processor time comes long before
+COMMAND = [sys.executable, "-m", "tests.sim.worker"]
+
+
+class Gone(Exception):  # noqa: N818  the field's word
+    """The worker is no more, or was ended; says why."""
+
+
+class Worker:
+    """One process."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._said: IO[str] = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  closed with the worker
+        self._process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+        )
+        self._rest = b""
+
+    def run(self, case: Case, patience: float) -> Report:
+        """Raises Gone."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        try:
+            self._process.stdin.write(f"{case_line(case)}\n".encode())
+            self._process.stdin.flush()
+        except OSError:
+            raise Gone(self._end()) from None
+        with selectors.DefaultSelector() as ready:
+            ready.register(self._process.stdout, selectors.EVENT_READ)
+            while b"\n" not in self._rest:
+                if not ready.select(patience):
+                    self._process.kill()
+                    self._process.wait()
+                    raise Gone(f"no answer within {patience:g} s")
+                data = os.read(self._process.stdout.fileno(), 1 << 16)
+                if not data:
+                    raise Gone(self._end())
+                self._rest += data
+        line, _, self._rest = self._rest.partition(b"\n")
+        return from_line(json.loads(line))
+
+    def _end(self) -> str:
+        code = self._process.wait()
+        self._said.seek(0)
+        last = self._said.read()[-2000:].strip()
+        how = f"signal {-code}" if code < 0 else f"exit status {code}"
+        return f"the process ended with {how}" + (f"\n{last}" if last else "")
+
+    def close(self) -> None:
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._said.close()
+
+
+def run(
+    cases: Iterator[Case],
+    jobs: int,
+    nice: int = 0,
+    patience: float = PATIENCE,
+    command: list[str] | None = None,
+    lot: int = LOT,
+) -> Iterator[tuple[Case, Report]]:
+    """Each case with its report, as they end. Cases are taken one by one, so that the caller may stop giving them."""
+    answers: SimpleQueue[tuple[Case, Report] | BaseException | None] = SimpleQueue()
+    turn = threading.Lock()
+    closed = threading.Event()
+
+    def take() -> Case | None:
+        with turn:
+            return None if closed.is_set() else next(cases, None)
+
+    def serve() -> None:
+        worker: Worker | None = None
+        given = 0
+        try:
+            while (case := take()) is not None:
+                if worker is None or given >= lot:
+                    if worker is not None:
+                        worker.close()
+                    worker, given = Worker(command or [*COMMAND, str(nice)]), 0
+                given += 1
+                try:
+                    report = worker.run(case, patience)
+                except Gone as gone:
+                    report = _lost(case, str(gone))
+                    worker.close()
+                    worker = None
+                answers.put((case, report))
+        except BaseException as error:
+            answers.put(error)
+        finally:
+            if worker is not None:
+                worker.close()
+            answers.put(None)
+
+    threads = [threading.Thread(target=serve, daemon=True) for _ in range(jobs)]
+    for thread in threads:
+        thread.start()
+    left = len(threads)
+    try:
+        while left:
+            answer = answers.get()
+            if answer is None:
+                left -= 1
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                yield answer
+    finally:
+        closed.set()
+
+
+def _lost(case: Case, why: str) -> Report:
+    """The report of a case that took its process with it."""
+    first, _, rest = why.partition("\n")
+    plan = case.plan()
+    return Report(plan.seed, len(plan.nodes), Violation(0.0, "an end", first), rest, title=case.title)

@@ -1,0 +1,188 @@
+"""Many seeds in worker processes: python -m tests.sim.sweep --first HEX --count N [--jobs 2] [--nice 19]
+
+Each run leaves a line of JSON in a file of its own commit and first seed, so a sweep that was broken off goes on where
+it stopped; --record adds what came of it to docs/seeds-run.md. The exit code is 0 only if every run held every promise
+and the runs as a whole left nothing out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.sim import ledger, pool, shrink
+from tests.sim.cases import ROOT, Case, clean, first_seed, known, seed_of, state
+from tests.sim.cluster import Report
+from tests.sim.runs import Sums, failure_lines, from_line, to_line
+
+PLACE = ROOT / ".sim"
+PROGRESS = 10.0  # seconds between two lines of it
+
+
+def options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.sim.sweep",
+        description="Runs many seeds of the simulator in worker processes, and says what came of them.",
+        epilog="Interrupted, it goes on where it stopped when it is called again with the same words.",
+    )
+    add = parser.add_argument
+    add("--first", type=seed_of, metavar="HEX", help="the first seed; without it, where `make test` begins")
+    add("--count", type=int, metavar="N", help="how many seeds; without it, as many as --seconds gives time for")
+    add("--jobs", type=int, default=2, metavar="N", help="worker processes at a time (%(default)s)")
+    add("--nice", type=int, default=19, metavar="N", help="how much they stand back for others, 0 to 19 (%(default)s)")
+    add("--known", action="store_true", help="first all stored plans and all seeds that ever failed")
+    add("--seconds", type=float, metavar="S", help="begin no more runs after that, but see --least")
+    add("--least", type=int, default=0, metavar="N", help="whatever the time, until N of them passed and count")
+    add(
+        "--shrink",
+        type=float,
+        default=shrink.SECONDS,
+        metavar="S",
+        help="seconds to make a failure smaller (%(default)g)",
+    )
+    add("--record", action="store_true", help="add a row to docs/seeds-run.md; needs a checkout without changes")
+    add("--file", type=Path, metavar="FILE", help="where the lines go (below .sim, by commit and first seed)")
+    add("--result", type=Path, metavar="FILE", help="write there, as JSON, how many passed and failed")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = options()
+    asked = parser.parse_args(arguments)
+    if asked.count is None and asked.seconds is None:
+        parser.error("say how much: --count, --seconds or both")
+    if asked.record and (asked.count is None or asked.known or asked.seconds is not None):
+        parser.error("--record is for whole ranges: --first and --count, without --known and --seconds")
+    if asked.record and not clean():
+        parser.error("--record needs a checkout without changes: commit first, or use a clone")
+    first = first_seed() if asked.first is None else asked.first
+    where = state()[:12] if clean() else ""
+    file = asked.file or PLACE / f"{where or 'changed'}-{first:06x}.jsonl"
+    if not where and asked.file is None:
+        file.unlink(missing_ok=True)  # another tree's runs say nothing of this one
+    sweep = Sweep(file, first)
+    print(
+        f"sources {where or state()[:12] + ' and changes'}; first seed {first:06x}; lines in {_shown(file)}", flush=True
+    )
+    sweep.run(asked)
+    return sweep.end(asked)
+
+
+class Sweep:
+    """Runs and what came of them so far."""
+
+    def __init__(self, file: Path, first: int) -> None:
+        self.first = first
+        self.sums = Sums()
+        self.done: set[str] = set()
+        self.broken: list[tuple[Case, Report]] = []
+        self._file = file
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.exists():
+            self._read()
+
+    def _read(self) -> None:
+        """What an earlier call did; a last line that was cut off is run again."""
+        whole = []
+        for line in self._file.read_text().splitlines():
+            try:
+                made = json.loads(line)
+            except ValueError:
+                break
+            whole.append(line)
+            report = from_line(made["report"])
+            self._take(Case(report.seed, file=Path(made["file"]) if made["file"] else None), report)
+        self._file.write_text("".join(f"{line}\n" for line in whole))
+
+    def _take(self, case: Case, report: Report) -> None:
+        self.done.add(str(case))
+        self.sums.add(report)
+        if report.failure is not None:
+            self.broken.append((case, report))
+
+    def run(self, asked: argparse.Namespace) -> None:
+        started = told = time.monotonic()
+
+        def enough() -> bool:
+            late = asked.seconds is not None and time.monotonic() - started > asked.seconds
+            return late and self.sums.counted() >= asked.least
+
+        def cases() -> Iterator[Case]:
+            for case in known() if asked.known else []:
+                if str(case) not in self.done:
+                    yield case
+            number = 0
+            while (asked.count is None or number < asked.count) and not enough():
+                case = Case(self.first + number)
+                number += 1
+                if str(case) not in self.done:
+                    yield case
+
+        with self._file.open("a") as lines:
+            for case, report in pool.run(cases(), asked.jobs, asked.nice):
+                self._take(case, report)
+                line = {"file": str(case.file or ""), "report": to_line(report)}
+                lines.write(json.dumps(line) + "\n")
+                lines.flush()
+                if report.failure is not None:
+                    print("\n".join(failure_lines(report, case)), flush=True)
+                if time.monotonic() - told >= PROGRESS:
+                    told = time.monotonic()
+                    print(self.progress(asked.count, told - started), flush=True)
+
+    def progress(self, count: int | None, seconds: float) -> str:
+        runs = f"{len(self.sums.reports)}{f' of {count}' if count else ''} runs"
+        virtual = self.sums.total("seconds") / 3600
+        return (
+            f"{seconds:7.0f} s: {runs}, {self.sums.counted()} count, {len(self.broken)} failed; {virtual:.2f} virtual h"
+        )
+
+    def end(self, asked: argparse.Namespace) -> int:
+        """The summary; 0 when nothing is wrong."""
+        sums = self.sums
+        new = [report for report in sums.reports if not report.title and report.seed >= self.first]
+        whole = len(sums.reports) >= 200
+        problems = sums.problems(whole)
+        if sums.counted() < asked.least:
+            problems.append(f"only {sums.counted()} seeds passed and count, {asked.least} are needed")
+        print(sums)
+        print(sums.effects())
+        print(
+            f"{len(sums.reports)} runs, {len(new)} of them new seeds, first {self.first:06x}; {len(self.broken)} failed"
+        )
+        for case, report in self.broken:
+            assert report.failure is not None
+            print(f"{case}: {report.failure}")
+        for problem in problems:
+            print(f"simulator: {problem}")
+        if asked.record:
+            ledger.record(state()[:12], self.first, asked.count, new)
+        if asked.result:
+            failed = len(self.broken) or (1 if problems else 0)
+            asked.result.write_text(json.dumps({"passed": len(sums.reports) - len(self.broken), "failed": failed}))
+        if self.broken and asked.shrink > 0:
+            self._shrink(asked.shrink)
+        return 1 if problems else 0
+
+    def _shrink(self, seconds: float) -> None:
+        """The first failure of a seed that did not take its process with it; a stored plan is small already."""
+        for case, report in self.broken:
+            if case.file is None and report.failure is not None and report.failure.promise != "an end":
+                shrink.tell(case.plan(), report, case.name, seconds)
+                return
+
+
+def _shown(file: Path) -> str:
+    return os.path.relpath(file, ROOT) if file.is_relative_to(ROOT) else str(file)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
