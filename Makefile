@@ -1,5 +1,5 @@
 # clusterd: `make demo` shows a cluster, `make test` proves it. Both make .venv first; neither needs another step.
-# Variables: PYTHON=python3.12 (which python makes .venv), KEEP=1 (demo), RUNS, NODES, SEED, TRACE (sim), MINUTES (fuzz, torture).
+# Variables: PYTHON=python3.12 (which python makes .venv), KEEP=1 (demo), RUNS, NODES, SEED, PLAN, TRACE (sim), MINUTES (fuzz, torture).
 
 PY := .venv/bin/python
 
@@ -9,7 +9,7 @@ help:
 	@echo "make demo      a real three-node cluster on loopback, step by step, with its times (KEEP=1 leaves it running)"
 	@echo "make test      lint, format, types, layer arrows and all tests"
 	@echo "make check     lint, format, types, layer arrows"
-	@echo "make sim       whole nodes under faults in virtual time (RUNS=200 NODES= SEED= TRACE=)"
+	@echo "make sim       whole nodes under faults in virtual time (RUNS=200 NODES= SEED= PLAN= TRACE=)"
 	@echo "make bench     latency, throughput and durable writes of three daemons"
 	@echo "make fuzz      every decoder and core fed by coverage (MINUTES=5 TARGETS=), then the property tests, 100 times longer"
 	@echo "make torture   five real daemons under every fault and a load, judged by the simulator's checkers (MINUTES=10 SEED= NODES=5)"
@@ -32,10 +32,11 @@ check: venv-dev
 
 test: venv-dev
 	@requirements/debian.sh
+	@requirements/venv.sh fuzz || echo "the fuzzer could not be installed: its phase says what that means"
 	@$(PY) -m tests.all
 
 sim: venv-dev
-	@$(PY) -m tests.sim $(if $(RUNS),--runs $(RUNS)) $(if $(NODES),--nodes $(NODES)) $(if $(SEED),--seed $(SEED)) $(if $(TRACE),--trace $(TRACE))
+	@$(PY) -m tests.sim $(if $(PLAN),--plan $(PLAN)) $(if $(RUNS),--runs $(RUNS)) $(if $(NODES),--nodes $(NODES)) $(if $(SEED),--seed $(SEED)) $(if $(TRACE),--trace $(TRACE))
 
 bench: venv
 	@$(PY) -m bench

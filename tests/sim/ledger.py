@@ -51,7 +51,7 @@ def rows(text: str) -> list[Row]:
 def row_of(commit: str, first: int, count: int, reports: Sequence[Report], earlier: Sequence[Row]) -> Row:
     """The row of a sweep over `count` seeds from `first` on."""
     last = first + count - 1
-    mine = [report for report in reports if first <= report.seed <= last]
+    mine = [report for report in reports if not report.title and first <= report.seed <= last]
     apart = all(row.last < first or last < row.first for row in earlier if row.honest)
     return Row(
         commit,

@@ -145,26 +145,27 @@ class Sweep:
     def end(self, asked: argparse.Namespace) -> int:
         """The summary; 0 when nothing is wrong."""
         sums = self.sums
-        new = [report for report in sums.reports if not report.title and report.seed >= self.first]
+        old = {case.name for case in known()}
+        new = [report for report in sums.reports if report.name not in old]
         whole = len(sums.reports) >= 200
         problems = sums.problems(whole)
         if sums.counted() < asked.least:
             problems.append(f"only {sums.counted()} seeds passed and count, {asked.least} are needed")
         print(sums)
         print(sums.effects())
-        print(
-            f"{len(sums.reports)} runs, {len(new)} of them new seeds, first {self.first:06x}; {len(self.broken)} failed"
-        )
+        new_ones = f"{len(new)} new seeds, the first {self.first:06x}"
+        print(f"{len(sums.reports)} runs, {new_ones}; {len(self.broken)} failed")
         for case, report in self.broken:
             assert report.failure is not None
             print(f"{case}: {report.failure}")
         for problem in problems:
             print(f"simulator: {problem}")
         if asked.record:
-            ledger.record(state()[:12], self.first, asked.count, new)
+            ledger.record(state()[:12], self.first, asked.count, sums.reports)
         if asked.result:
             failed = len(self.broken) or (1 if problems else 0)
-            asked.result.write_text(json.dumps({"passed": len(sums.reports) - len(self.broken), "failed": failed}))
+            passed = len(sums.reports) - len(self.broken)
+            asked.result.write_text(json.dumps({"passed": passed, "failed": failed, "told": new_ones}))
         if self.broken and asked.shrink > 0:
             self._shrink(asked.shrink)
         return 1 if problems else 0

@@ -90,7 +90,7 @@ def test_a_sweep_that_was_broken_off_goes_on(
     assert file.read_text().splitlines()[:2] == first.splitlines()[:2]
     told = capsys.readouterr().out
     assert "seed 000003 failed at 0.000 s: an end: the process ended with exit status 1" in told
-    assert "4 runs, 4 of them new seeds, first 000000; 1 failed" in told
+    assert "4 runs, 4 new seeds, the first 000000; 1 failed" in told
 
 
 def test_a_sweep_with_a_time_goes_on_until_enough_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
