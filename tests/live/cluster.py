@@ -6,6 +6,7 @@ Waits are on conditions with a deadline; a wait that ends without its condition 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -23,6 +24,7 @@ from clusterd.lab.layout import Lab
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 20.0  # seconds; a wait for what normally takes one or two
 Row = dict[str, Any]
+_numbers = itertools.count()  # of labs this process made: several makers may be at work
 
 
 def eventually(what: str, seen: Callable[[], Any], timeout: float = PATIENCE) -> Any:
@@ -137,6 +139,14 @@ class Cluster:
     def whole(self, timeout: float = PATIENCE) -> None:
         """All nodes are members of one ring, quorate, synced, writable."""
         waiting.whole(self.lab, deadline(timeout), no_progress())
+
+    def mended(self) -> Cluster:
+        """Whatever a test left: nothing is cut, nobody is paused, all run and are one."""
+        actions.heal(self.lab, None, None, None, False)
+        self.resume(*(node for node in self.lab.ids if process.look(self.lab.node_dir(node)).state == "paused"))
+        self.start(*self.lab.ids)
+        self.whole()
+        return self
 
     def together(self, *nodes: int, timeout: float = PATIENCE) -> None:
         """Exactly these are members of one ring, by the word of each of them."""
@@ -274,7 +284,7 @@ def labs(directory: Path) -> Iterator[Callable[..., Cluster]]:
     names: list[str] = []
 
     def make(nodes: int = 3, *settings: str, links: int = 2, votes: list[int] | None = None) -> Cluster:
-        name = f"live-{os.getpid()}-{len(names)}"
+        name = f"live-{os.getpid()}-{next(_numbers)}"
         names.append(name)
         return Cluster.up(name, directory / f"lab{len(names)}", nodes, links, *settings, votes=votes)
 

@@ -75,10 +75,10 @@ def record(cluster: Cluster, count: int) -> list[bytes]:
     return found
 
 
-def test_hostile_datagrams(lab: Make) -> None:
+def test_hostile_datagrams(three: Cluster) -> None:
     """Random bytes, recorded datagrams cut and flipped and repeated, a flood from a stranger and from a member's own
     address: same ring, counters by kind, no line per packet, bounded memory."""
-    cluster = lab(3)
+    cluster = three
     draw = random.Random(1)
     with cluster.client(1) as client:
         client.put("before", b"x")
@@ -197,9 +197,13 @@ def test_more_connections_than_there_are_places(lab: Make) -> None:
     assert "Traceback" not in cluster.log(1)
 
 
-def test_two_clusters_on_the_same_addresses(lab: Make, tmp_path: Path) -> None:
+def strangers(cluster: Cluster, node: int) -> int:
+    return cluster.dropped(node)["unknown_sender"] + cluster.dropped(node)["not_authentic"]
+
+
+def test_two_clusters_on_the_same_addresses(three: Cluster, tmp_path: Path) -> None:
     """Another cluster that is told the same addresses never gets a word in: each keeps its own members and tree."""
-    cluster = lab(3)
+    cluster = three
     cluster.stop(3)
     cluster.together(1, 2)
     # The other cluster's third node takes the address that is free, and knows the first two by their addresses.
@@ -208,14 +212,11 @@ def test_two_clusters_on_the_same_addresses(lab: Make, tmp_path: Path) -> None:
     other = Cluster("other", foreign)
     ring = cluster.ring()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    before = strangers(cluster, 1)
     with Path(foreign.log(3)).open("ab") as log:
         daemon = subprocess.Popen(actions.daemon_command(foreign, 3), stderr=log, env=environment)
     try:
-
-        def strangers(one: Cluster, node: int) -> int:
-            return one.dropped(node)["unknown_sender"] + one.dropped(node)["not_authentic"]
-
-        eventually("they met", lambda: strangers(cluster, 1) >= 3)
+        eventually("they met", lambda: strangers(cluster, 1) >= before + 3)
         eventually("both ways", lambda: strangers(other, 3) >= 3)
         assert other.members(3) in ([], [3])
         assert cluster.ring(1) == cluster.ring(2) == ring

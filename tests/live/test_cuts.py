@@ -88,7 +88,7 @@ def test_a_firewall_gives_the_same_as_a_cut(tmp_path: Path) -> None:
     name = f"live-nft-{os.getpid()}"
     with namespaces(1) as (space,):
         try:
-            words = ["lab", "up", "3", "--dir", str(tmp_path / "lab"), "--set", "system.sched_rr=no", "--base", "77"]
+            words = ["lab", "up", "3", "--dir", str(tmp_path / "lab"), "--set", "system.sched_rr=no"]
             clusterctl_inside(space, "--lab", name, *words)
             cluster = Cluster(name, layout.need(name))
             ring = cluster.ring()
@@ -102,7 +102,7 @@ def test_a_firewall_gives_the_same_as_a_cut(tmp_path: Path) -> None:
                 print(f"port 5405 dropped: longest time between two {writer.gap * 1000:.0f} ms")
             assert [cluster.ring(node) for node in (1, 2, 3)] == [ring] * 3
             inside(space, "nft", "flush", "chain", "ip", "cut", "in")
-            links = "{ 127.77.0.3, 127.77.1.3 }"
+            links = f"{{ {', '.join(cluster.lab.addresses(3))} }}"
             inside(space, "nft", f"add rule ip cut in ip saddr {links} ip daddr != {links} drop")
             inside(space, "nft", f"add rule ip cut in ip daddr {links} ip saddr != {links} drop")
             isolated(cluster)

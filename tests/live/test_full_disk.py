@@ -55,11 +55,32 @@ def fill(place: Path) -> Path:
     return ballast
 
 
+def test_a_disk_that_fails_under_the_daemon(three: Cluster) -> None:
+    """No write of any kind succeeds any more, the log's neither: the others go on, and it recovers by itself."""
+    cluster = three
+    ring, pid = cluster.ring(), cluster.pid(2)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    with cluster.client(1) as client:
+        client.put("a", b"x")
+        eventually("node 2 says so", lambda: cluster.status(2)["store"]["state"] == "disk_error")
+        assert client.put("a", b"y")["durable_on"] == [1, 3]
+    with cluster.client(2) as client, pytest.raises(LimitExceeded):
+        client.put("b", b"x")
+    assert cluster.status(2)["quorum"]["quorate"]
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    cluster.whole()
+    cluster.equal()
+    assert [cluster.ring(node) for node in (1, 2, 3)] == [ring] * 3
+    assert cluster.pid(2) == pid
+    with cluster.client(2) as client:
+        assert client.cat("a")["data"] == b"y"
+
+
 @needs_root
-def test_full_disks(lab: Lab) -> None:
+def test_full_disks(three: Cluster) -> None:
     """One full disk: writes go on through the others. A majority full: refused with LIMIT, saying which, while ring,
     quorum and reads go on. All by itself again when there is room."""
-    cluster = lab(3)
+    cluster = three
     with small_disks(cluster, 2, 3):
         ring = cluster.ring()
         first = fill(cluster.state_dir(3))
@@ -103,27 +124,6 @@ def test_full_disks(lab: Lab) -> None:
             assert "the disk does not take writes" in cluster.log(node)
             assert "the disk works again" in cluster.log(node)
             assert cluster.log(node).count("No space left") < 30
-
-
-def test_a_disk_that_fails_under_the_daemon(lab: Lab) -> None:
-    """No write of any kind succeeds any more, the log's neither: the others go on, and it recovers by itself."""
-    cluster = lab(3)
-    ring, pid = cluster.ring(), cluster.pid(2)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
-    with cluster.client(1) as client:
-        client.put("a", b"x")
-        eventually("node 2 says so", lambda: cluster.status(2)["store"]["state"] == "disk_error")
-        assert client.put("a", b"y")["durable_on"] == [1, 3]
-    with cluster.client(2) as client, pytest.raises(LimitExceeded):
-        client.put("b", b"x")
-    assert cluster.status(2)["quorum"]["quorate"]
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    cluster.whole()
-    cluster.equal()
-    assert [cluster.ring(node) for node in (1, 2, 3)] == [ring] * 3
-    assert cluster.pid(2) == pid
-    with cluster.client(2) as client:
-        assert client.cat("a")["data"] == b"y"
 
 
 @needs_root

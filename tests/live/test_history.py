@@ -16,7 +16,7 @@ import pytest
 from tests.live.cluster import ROOT
 from tests.torture import wired
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.live, pytest.mark.alone, pytest.mark.timeout(600)]
 SEED = 0x0B5E55
 SECONDS = 120.0
 

@@ -14,9 +14,9 @@ pytestmark = pytest.mark.live
 Lab = Callable[..., Cluster]
 
 
-def test_one_dies_then_another_then_both_return(lab: Lab) -> None:
+def test_one_dies_then_another_then_both_return(three: Cluster) -> None:
     """Quorum survives one; without it writes are refused at once and reads go on; who returns is equal (L1, L2, S3)."""
-    cluster = lab(3)
+    cluster = three
     with cluster.client(1) as client:
         client.put("greeting", b"hello")
     for node in (1, 2, 3):
@@ -54,9 +54,9 @@ def test_one_dies_then_another_then_both_return(lab: Lab) -> None:
         assert client.cat("greeting", linearizable=True)["data"] == b"one is away"
 
 
-def test_kill_and_power_loss_under_writes(lab: Lab) -> None:
+def test_kill_and_power_loss_under_writes(three: Cluster) -> None:
     """One node dies, then all at once, while two write: what was acknowledged stays, nothing hangs (S1, S3)."""
-    cluster = lab(3)
+    cluster = three
     with Writer(cluster, 1, "a") as first, Writer(cluster, 2, "b") as second:
         first.more(10)
         cluster.kill(3)

@@ -47,47 +47,25 @@ def check(cluster: Cluster, node: int) -> subprocess.CompletedProcess[str]:
     return daemon("--config", cluster.lab.config(node), "--node", f"n{node}", "--check", directory=ROOT)
 
 
-def test_values_change_live_on_all_nodes(lab: Lab) -> None:
-    """Token, priorities and votes by one command on one node, then by SIGHUP on another; nobody leaves the ring."""
-    cluster = lab(3, "totem.token=1000")
-    ring = cluster.ring()
-    path = cluster.config(2)
-    path.write_text(edit(path.read_text(), ("token: 1000", "token: 2000")))
-    assert check(cluster, 2).returncode == 0
-    code, answer, _ = cluster.ctl(2, "reload")
-    assert code == 0, answer
-    assert answer["config_version"] == 2 and answer["needs_restart"] == []
-    assert any("token" in line for line in answer["changed"])
-    for node in (1, 2, 3):
-        eventually("version 2", lambda node=node: version(cluster, node) == 2)
-        assert 2.0 <= cluster.status(node)["ring"]["detection_s"] <= 2.3
-        eventually("the file on disk", lambda node=node: "token: 2000" in cluster.config(node).read_text())
-
-    path = cluster.config(3)
-    text = edit(path.read_text(), ("linknumber: 1", "linknumber: 1\n        knet_link_priority: 9"))
-    first, rest = text.split("nodeid: 2", 1)
-    path.write_text(first + "nodeid: 2" + rest.replace("quorum_votes: 1", "quorum_votes: 2", 1))
-    os.kill(cluster.pid(3), signal.SIGHUP)
-    for node in (1, 2, 3):
-        eventually("version 3", lambda node=node: version(cluster, node) == 3)
-        eventually("four votes", lambda node=node: cluster.status(node)["quorum"]["votes"]["expected"] == 4)
-        eventually(
-            "data on link 1", lambda node=node: {r["link"] for r in cluster.links(node)["links"] if r["active"]} == {1}
-        )
-    quorum = cluster.status(1)["quorum"]
-    assert quorum["votes"] == {"expected": 4, "highest": 4, "total": 4, "quorum": 3}
-    assert [row["votes"] for row in cluster.status(1)["nodes"]] == [1, 2, 1]
-    assert [cluster.ring(node) for node in (1, 2, 3)] == [ring] * 3
-    code, answer, _ = cluster.ctl(1, "reload")
-    assert (code, answer["changed"]) == (0, [])
+@pytest.fixture(scope="module")
+def reloaded_of_module(lab_of_module: Lab) -> Cluster:
+    return lab_of_module(3, "totem.token=1000")
 
 
-def test_a_wrong_file_changes_nothing(lab: Lab) -> None:
+@pytest.fixture
+def reloaded(reloaded_of_module: Cluster) -> Cluster:
+    """Whole, with the configuration that the test before left, on all disks."""
+    cluster = reloaded_of_module.mended()
+    eventually("one configuration", lambda: len({cluster.config(node).read_text() for node in (1, 2, 3)}) == 1)
+    return cluster
+
+
+def test_a_wrong_file_changes_nothing(reloaded: Cluster) -> None:
     """Every error at once, with its line, exit 2; the daemon keeps what it has. What one member cannot take is
     refused for all, and it is named."""
-    cluster = lab(3)
+    cluster = reloaded
     path = cluster.config(1)
-    good = path.read_text()
+    good, known = path.read_text(), version(cluster, 1)
     wrong = good.replace("transport: knet", "transport: pigeon").replace("quorum_votes: 1", "quorum_votes: many", 1)
     path.write_text(edit(wrong, ("secauth: on", "secauth: perhaps")))
     code, answer, stderr = cluster.ctl(1, "reload")
@@ -115,27 +93,64 @@ def test_a_wrong_file_changes_nothing(lab: Lab) -> None:
     path.write_text(edit(good, ("cluster_name: .*", "cluster_name: other")))
     assert cluster.ctl(1, "reload")[0] == 2
     for node in (1, 2, 3):
-        assert version(cluster, node) == 1
+        assert version(cluster, node) == known
     assert cluster.config(2).read_text() == good
+    path.write_text(good)
     code, answer = refused
     assert code == 2, answer
     assert "n3" in answer["error"]["problems"][0] and "203.0.113.3" in answer["error"]["problems"][0]
 
 
-def test_who_was_down_gets_the_configuration_when_it_returns(lab: Lab) -> None:
+def test_who_was_down_gets_the_configuration_when_it_returns(reloaded: Cluster) -> None:
     """A member that missed a reload learns the configuration at the barrier; so does one of two after a full stop."""
-    cluster = lab(3, "totem.token=1000")
+    cluster = reloaded
+    known = version(cluster, 1)
     cluster.stop(3)
     eventually("two left", lambda: cluster.members(1) == [1, 2])
     path = cluster.config(1)
-    path.write_text(edit(path.read_text(), ("token: 1000", "token: 1500")))
+    path.write_text(edit(path.read_text(), (r"token: \d+", "token: 1500")))
     assert cluster.ctl(1, "reload")[0] == 0
-    assert "token: 1000" in cluster.config(3).read_text()
+    assert "token: 1500" not in cluster.config(3).read_text()
     cluster.start(3)
     cluster.whole()
-    eventually("version 2", lambda: version(cluster, 3) == 2)
+    eventually("the next version", lambda: version(cluster, 3) == known + 1)
     eventually("written to disk", lambda: cluster.config(3).read_text() == path.read_text())
     cluster.equal()
+
+
+def test_values_change_live_on_all_nodes(reloaded: Cluster) -> None:
+    """Token, priorities and votes by one command on one node, then by SIGHUP on another; nobody leaves the ring."""
+    cluster = reloaded
+    ring, known = cluster.ring(), version(cluster, 1)
+    path = cluster.config(2)
+    path.write_text(edit(path.read_text(), (r"token: \d+", "token: 2000")))
+    assert check(cluster, 2).returncode == 0
+    code, answer, _ = cluster.ctl(2, "reload")
+    assert code == 0, answer
+    assert answer["config_version"] == known + 1 and answer["needs_restart"] == []
+    assert any("token" in line for line in answer["changed"])
+    for node in (1, 2, 3):
+        eventually("the next version", lambda node=node: version(cluster, node) == known + 1)
+        assert 2.0 <= cluster.status(node)["ring"]["detection_s"] <= 2.3
+        eventually("the file on disk", lambda node=node: "token: 2000" in cluster.config(node).read_text())
+
+    path = cluster.config(3)
+    text = edit(path.read_text(), ("linknumber: 1", "linknumber: 1\n        knet_link_priority: 9"))
+    first, rest = text.split("nodeid: 2", 1)
+    path.write_text(first + "nodeid: 2" + rest.replace("quorum_votes: 1", "quorum_votes: 2", 1))
+    os.kill(cluster.pid(3), signal.SIGHUP)
+    for node in (1, 2, 3):
+        eventually("the next version", lambda node=node: version(cluster, node) == known + 2)
+        eventually("four votes", lambda node=node: cluster.status(node)["quorum"]["votes"]["expected"] == 4)
+        eventually(
+            "data on link 1", lambda node=node: {r["link"] for r in cluster.links(node)["links"] if r["active"]} == {1}
+        )
+    quorum = cluster.status(1)["quorum"]
+    assert quorum["votes"] == {"expected": 4, "highest": 4, "total": 4, "quorum": 3}
+    assert [row["votes"] for row in cluster.status(1)["nodes"]] == [1, 2, 1]
+    assert [cluster.ring(node) for node in (1, 2, 3)] == [ring] * 3
+    code, answer, _ = cluster.ctl(1, "reload")
+    assert (code, answer["changed"]) == (0, [])
 
 
 def test_a_node_is_added_and_another_removed(lab: Lab) -> None:

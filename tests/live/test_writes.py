@@ -16,9 +16,9 @@ pytestmark = pytest.mark.live
 Lab = Callable[..., Cluster]
 
 
-def test_a_write_and_its_repetitions(lab: Lab) -> None:
+def test_a_write_and_its_repetitions(three: Cluster) -> None:
     """One operation whatever node is asked, also a large one; an id of a log that is not there is told as unknown."""
-    cluster = lab(3)
+    cluster = three
     large = bytes(range(256)) * 2500
     with cluster.client(1) as first, cluster.client(2) as second:
         for path, data in (("small", b"x"), ("large", large)):
@@ -46,31 +46,33 @@ def test_a_write_and_its_repetitions(lab: Lab) -> None:
     assert (code, answer["outcome"]) == (0, "done")
 
 
-def test_a_refused_write_says_the_votes(lab: Lab) -> None:
-    """What is there and what is needed, in the one line that people see."""
-    cluster = lab(3)
-    cluster.kill(2, 3)
-    eventually("the verdict", lambda: cluster.members(1) == [1])
-    with cluster.client(1) as client, pytest.raises(NoQuorum, match="2 of 3 votes needed, 1 present"):
-        client.put("a", b"")
-
-
-def test_more_large_files_at_once_than_can_be_staged(lab: Lab) -> None:
+def test_more_large_files_at_once_than_can_be_staged(three: Cluster) -> None:
     """At every node more than its share: they take turns, and none is lost to another."""
-    cluster = lab(3)
+    cluster = three
     data = bytes(1 << 20)
+    with cluster.client(1) as client:
+        client.mkdir("many")
 
     async def at(node: int) -> None:
         path = cluster.client(node).path
         async with AsyncClient(path) as client:
-            await asyncio.gather(*(client.put(f"{node}-{n}", data, timeout=60.0) for n in range(16)))
+            await asyncio.gather(*(client.put(f"many/{node}-{n}", data, timeout=60.0) for n in range(16)))
 
     async def everywhere() -> None:
         await asyncio.gather(*(at(node) for node in (1, 2, 3)))
 
     asyncio.run(everywhere())
     with cluster.client(2) as client:
-        assert len(client.ls()["entries"]) == 48
+        assert len(client.ls("many")["entries"]) == 48
+
+
+def test_a_refused_write_says_the_votes(three: Cluster) -> None:
+    """What is there and what is needed, in the one line that people see."""
+    cluster = three
+    cluster.kill(2, 3)
+    eventually("the verdict", lambda: cluster.members(1) == [1])
+    with cluster.client(1) as client, pytest.raises(NoQuorum, match="2 of 3 votes needed, 1 present"):
+        client.put("a", b"")
 
 
 def test_writes_under_way_when_a_daemon_ends(lab: Lab) -> None:
