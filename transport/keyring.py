@@ -165,26 +165,32 @@ class Keyring:
         Never raises: what contradicts what we know (an older generation, another secret, a bad size) changes
         nothing, nor does a generation no rotation can have come to, nor a key given up here, unless it is in use there
         (who went another way may have heard the agreement). A newer generation than two live ones pushes out
-        the one not in use: the rotation it belonged to was given up.
+        the one not in use: the rotation it belonged to was given up. So was that of a key we have not come to use where
+        another of its number is in use; a key above it stays, and the one we used retires.
         """
         if not 0 <= generation - self._current.generation <= MAX_AHEAD:
             return False
-        known = self.find(generation)
-        if known is None:
-            try:
-                key = ClusterKey.derive(generation, secret)
-            except BadArgument:
-                return False
-            if not in_use and self.gave_up(generation, key.fingerprint):
-                return False
-            for other in [g for g in self._live if g != self._current.generation]:  # one at most
-                if other > generation:
-                    return False
-                self.drop(other)
-            self._live[generation] = key
-        elif not hmac.compare_digest(known.secret, secret):
+        try:
+            key = ClusterKey.derive(generation, secret)
+        except BadArgument:
             return False
-        if in_use and generation in self._live and generation > self._current.generation:
+        known = self.find(generation)
+        news = known is None or (not hmac.compare_digest(known.secret, secret) and generation > self._current.generation)
+        if in_use and generation > self._current.generation:
+            for other in [g for g in self._live if self._current.generation < g <= generation]:
+                if other != generation or news:
+                    self.drop(other)
+            previous = self._current.generation
+            self._live[generation] = key
             self.use(generation)
+            if len(self._live) > MAX_LIVE:
+                self.drop(previous)
             return True
-        return known is None
+        if not news or known is not None or self.gave_up(generation, key.fingerprint):
+            return False
+        for other in [g for g in self._live if g != self._current.generation]:  # one at most
+            if other > generation:
+                return False
+            self.drop(other)
+        self._live[generation] = key
+        return True

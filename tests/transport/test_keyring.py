@@ -127,3 +127,25 @@ def test_a_key_given_up_here_is_not_learned_again_unless_it_is_in_use():
     ring.drop(2)
     assert not ring.learn(2, b"b" * 32, in_use=False) and not ring.is_live(2)
     assert ring.learn(2, b"b" * 32, in_use=True) and ring.current.generation == 2
+
+
+def test_a_key_in_use_elsewhere_replaces_one_of_its_number_that_never_came_into_use() -> None:
+    """Two rotations at once: the one we heard of came to nothing, the other's key has the same number. Who kept the
+    first for good would be out of the cluster once the old key has ended there."""
+    ring = Keyring(1, OLD)
+    assert ring.learn(2, NEW, in_use=False)
+    assert not ring.learn(2, NEWER, in_use=False)
+    assert ring.learn(2, NEWER, in_use=True)
+    assert ring.current == ClusterKey.derive(2, NEWER) and ring.find(2) == ring.current
+    assert not ring.learn(2, NEW, in_use=True), "the key in use is not replaced by another of its number"
+    assert [key.generation for key in ring.live()] == [1, 2]
+
+
+def test_a_key_in_use_elsewhere_is_taken_although_a_newer_one_was_offered() -> None:
+    """The newer one may be of a rotation under way: it stays, and the one that we used retires."""
+    ring = Keyring(1, OLD)
+    assert ring.learn(3, NEWER, in_use=False)
+    assert ring.learn(2, NEW, in_use=True)
+    assert ring.current == ClusterKey.derive(2, NEW)
+    assert [key.generation for key in ring.live()] == [2, 3]
+    assert [key.generation for key in ring.retired()] == [1]
