@@ -175,8 +175,9 @@ class Keyring:
         except BadArgument:
             return False
         known = self.find(generation)
-        news = known is None or (not hmac.compare_digest(known.secret, secret) and generation > self._current.generation)
-        if in_use and generation > self._current.generation:
+        newer = generation > self._current.generation
+        news = known is None or (newer and not hmac.compare_digest(known.secret, secret))
+        if in_use and newer:
             for other in [g for g in self._live if self._current.generation < g <= generation]:
                 if other != generation or news:
                     self.drop(other)
