@@ -37,7 +37,7 @@ CHECKS = {
 }
 PYTEST = {
     "unit": ["-n", "2", "--dist", "worksteal", "-m", "not live"],
-    "live": ["-n", "2", "--dist", "loadfile", "-m", "live and not alone"],
+    "live": ["-n", "2", "--dist", "loadfile", "-m", "live and not alone", "-rs"],
     "alone": ["-m", "live and alone", "-p", "no:xdist", "-rs"],
 }
 SIMULATOR = ["--known", "--seconds", "170", "--least", "200", "--jobs", "2", "--nice", "0"]
