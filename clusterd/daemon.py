@@ -397,9 +397,17 @@ class Daemon:
                 why = f"not told of a new generation id of this virtual machine ({error.strerror})"
                 self._log.warning(f"{why}: after going on from a snapshot of its memory, restart clusterd")
 
-    def _machine_forked(self) -> None:
-        """This machine goes on from a snapshot, or is a copy of another (DESIGN 6)."""
-        self._log.warning("this virtual machine goes on from a snapshot or as a copy: new keys with all nodes")
+    def _machine_forked(self, sure: bool) -> None:
+        """This machine goes on from a snapshot, or is a copy of another (DESIGN 6).
+
+        All that is in memory is of the past: counters used since, a ring that went on, claims of what is on the disk,
+        and by this clock, which was put back too, a verdict that has long run out (Q4). A new process believes only
+        its disk, and the others judge that. Where it is not sure, new keys must do: a used counter is the worst of it.
+        """
+        if sure:
+            self._log.warning("this virtual machine goes on from a snapshot or as a copy: clusterd starts anew")
+            os._exit(1)
+        self._log.warning("this virtual machine may go on from a snapshot: new keys with all nodes")
         self._driver.call(self.node.renew_keys)
 
     def _beat(self) -> None:

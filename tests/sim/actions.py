@@ -63,7 +63,7 @@ def draw(random: Random, settings: Settings, faults: frozenset[str], first: floa
         kinds = {kind: often for kind, often in kinds.items() if kind in (*HARMLESS, *OVERRIDES)}
     else:
         kinds = {kind: often for kind, often in kinds.items() if kind not in OVERRIDES}
-    if faults & {"blank", "rot", "rollback"} or (settings.durability == "memory" and "power" in faults):
+    if faults & {"blank", "rot", "rollback", "snapshot"} or (settings.durability == "memory" and "power" in faults):
         kinds = {kind: often for kind, often in kinds.items() if kind not in DATA}
     actions = []
     for _ in range(random.randint(2, 7)):

@@ -40,7 +40,7 @@ from tests.sim.plan import Plan, draw
 from tests.sim.strangers import THEIRS, Strangers
 from tests.sim.trace import Print, Trace
 from tests.sim.tree_load import TreeLoad
-from tests.sim.troubles import ATTACKS, STRANGERS
+from tests.sim.troubles import ATTACKS, DISK_LOSSES, STRANGERS
 from tests.sim.watchers import WATCHERS, Watcher
 from tests.sim.workload import Workload
 from transport.events import Delivery
@@ -143,9 +143,9 @@ class Cluster:
         self.history.in_memory = settings.durability == "memory"
         self.history.power_losses = [fault.at for fault in plan.faults if fault.kind == "power"]
         self.history.disk_losses = [
-            (fault.until if fault.kind == "rollback" else fault.at, fault.where[0])
+            (fault.until if fault.kind in ("rollback", "snapshot") else fault.at, fault.where[0])
             for fault in plan.faults
-            if fault.kind in ("blank", "rot", "rollback")
+            if fault.kind in DISK_LOSSES
         ]
         self.arbiter = Arbiter()
         self.network = Network(self.clock, random, self._deliver, self._refused)

@@ -36,6 +36,7 @@ FAULTS = (
     "blank",
     "rot",
     "rollback",
+    "snapshot",
     "slow-disk",
     "disk-full",
     "disk-broken",

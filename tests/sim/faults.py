@@ -17,6 +17,7 @@ from tests.sim.clock import Clock
 from tests.sim.device import Arbiter
 from tests.sim.disk import Generation
 from tests.sim.network import Conditions, Network, PathKey
+from tests.sim.snapshot import Snapshot
 from tests.sim.storage import Storage
 from tests.sim.strangers import Strangers
 from tests.sim.troubles import Fault
@@ -39,6 +40,8 @@ class Machine(Protocol):
     def pause(self) -> None: ...
     def resume(self, timers_first: bool = False) -> None: ...
     def wipe(self, keep_marker: bool) -> None: ...
+    def snapshot(self) -> Snapshot: ...
+    def put_back(self, snapshot: Snapshot) -> None: ...
     def clock_jumped(self) -> None: ...
     def set_address(self, link: LinkId, gone: bool) -> None: ...
     def told_too_big(self, size: int) -> None: ...
@@ -72,6 +75,7 @@ class Faults:
         self._undo: dict[int, list[tuple[PathKey, Conditions]]] = {}
         self._flapping: set[int] = set()
         self._backups: dict[int, Generation | None] = {}
+        self._snapshots: dict[int, Snapshot] = {}
         self._before: dict[int, float] = {}
         self.begun = 0
         self.did: Counter[str] = Counter()
@@ -150,6 +154,8 @@ class Faults:
                 hosts[0].storage.rot()
             case "rollback":
                 self._backups[number] = hosts[0].storage.store.backup()
+            case "snapshot":
+                self._snapshots[number] = hosts[0].snapshot()
             case "slow-disk":
                 hosts[0].storage.slow = fault.amount
             case "slow-node":
@@ -194,6 +200,9 @@ class Faults:
                 hosts[0].kill()
                 hosts[0].storage.restore(self._backups.pop(number))
                 hosts[0].start()
+            case "snapshot":
+                hosts[0].put_back(self._snapshots.pop(number))
+                self._clock.after(self._lots[number].choice((0.01, 0.2, 1.0)), hosts[0].start)
             case "kill" | "leave" | "blank" | "rot":
                 for host in hosts:
                     host.start()
@@ -247,6 +256,8 @@ class Faults:
                 return counts.lost + counts.duplicated + counts.damaged + counts.reordered
             case "kill" | "power":
                 return sum(host.did["killed"] for host in hosts)
+            case "snapshot":
+                return sum(host.did["put back"] for host in hosts)
             case "leave":
                 return sum(host.did["left"] for host in hosts)
             case "pause":

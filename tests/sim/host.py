@@ -30,6 +30,7 @@ from tests.sim.device import Arbiter, Client
 from tests.sim.groups import Processes
 from tests.sim.history import Applied, Call, Configured, Heard, History, Process, StoreSample, Told
 from tests.sim.network import Address, Network
+from tests.sim.snapshot import Snapshot, put_back, take
 from tests.sim.storage import Storage, operation_id
 from tests.sim.tap import tap
 from tests.sim.trace import NodeLog, Trace
@@ -209,6 +210,19 @@ class Host:
             self._handle_inbox()
         if self.node is not None:
             self._arm()
+
+    def snapshot(self) -> Snapshot:
+        """Of this virtual machine; it goes on meanwhile."""
+        return take(self.storage, self.now())
+
+    def put_back(self, snapshot: Snapshot) -> None:
+        """It goes on from the snapshot, and its hypervisor tells: the process ends, for a new one to start."""
+        if self.node is not None:
+            self._end("put back")
+        put_back(self.storage, snapshot)
+        self._latest = snapshot.reading
+        self._offset = snapshot.reading - self._world.clock.now * self._rate
+        self._world.history.samples.append(StoreSample(self._world.clock.now, self.me, -1, 0, b""))
 
     def wipe(self, keep_marker: bool) -> None:
         """A new disk; what clients saw of the old one is gone with it."""

@@ -15,12 +15,11 @@ from tests.sim.actions import RETIRE, Action
 from tests.sim.network import Conditions
 from tests.sim.plan import Plan
 from tests.sim.settings import TOKEN_MS, Settings, possible
-from tests.sim.troubles import WARM, Fault
+from tests.sim.troubles import DISK_LOSSES, WARM, Fault
 from transport.ids import LinkId, NodeId
 
 REST = 1.5  # seconds that the last fault, or what the administrator does, may have needed behind it
 BRIEF = 0.05  # seconds: no fault is made shorter
-DISK_LOSSES = ("blank", "rot", "rollback")
 # What the numbers in a fault are, where they are no nodes.
 LINKS_IN_WHERE = ("link-down",)
 LINKS_IN_OTHER = ("address-gone",)

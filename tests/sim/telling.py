@@ -28,6 +28,7 @@ WORDS = {
     "blank": "{where}: killed, comes back with an empty disk",
     "rot": "{where}: killed, comes back with damage on its disk",
     "rollback": "{where}: at the end killed, and comes back with the disk it has now",
+    "snapshot": "{where}: at the end the virtual machine is put back to how it is now",
     "slow-disk": "{where}: the disk is {amount} times slower",
     "slow-node": "{where}: the machine is {amount} times slower",
     "disk-hung": "{where}: the disk does not answer",

@@ -60,6 +60,7 @@ KINDS = {
     "blank": 2,
     "rot": 1,
     "rollback": 1,
+    "snapshot": 2,
     "slow-node": 2,
 }
 # The same, where a quorum device is configured.
@@ -67,7 +68,8 @@ DEVICE = {"device-cut": 4, "device-down": 3}
 # These befall what is between nodes.
 PAIRS = ("partition", "one-way", "asymmetric", "delay", "partial", "link-down", "flap", "clog", "mtu-hole", "noise")
 # Of each group at most one in a run: S1 holds while a data majority keeps its disks.
-ONCE = (("power",), ("blank", "rot", "rollback"))
+DISK_LOSSES = ("blank", "rot", "rollback", "snapshot")  # what was on a disk is gone, or some of it
+ONCE = (("power",), DISK_LOSSES)
 HANG, MACHINE, ATTACK = 100, 110, 120  # the numbers of faults that have an aspect of their own
 
 
@@ -137,7 +139,7 @@ def _drawn(
             where, amount = (shuffled[0],), random.choice((10.0, 50.0, 300.0))
         case "slow-node":
             where, amount = (shuffled[0],), random.choice((10.0, 50.0, 200.0))
-        case "blank" | "rot" | "rollback":
+        case "blank" | "rot" | "rollback" | "snapshot":
             total = sum(votes.values())
             light = [node for node in nodes if 2 * (total - votes[node]) > total]
             if not light:

@@ -32,9 +32,12 @@ def is_fork(uevent: bytes) -> bool:
 
 
 class ForkWatch:
-    """Calls `on_fork` from the loop for each new generation id. Raises OSError when the kernel gives no such socket."""
+    """Calls `on_fork(sure)` from the loop for each new generation id; not sure: uevents were lost, perhaps that one.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_fork: Callable[[], None]) -> None:
+    Raises OSError when the kernel gives no such socket.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_fork: Callable[[bool], None]) -> None:
         self._loop = loop
         self._on_fork = on_fork
         kinds = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
@@ -52,15 +55,15 @@ class ForkWatch:
         self._socket.close()
 
     def _readable(self) -> None:
-        forked = False
+        forked = doubtful = False
         for _ in range(_BATCH):
             try:
                 data, (sender, _groups) = self._socket.recvfrom(_LARGEST)
             except BlockingIOError:
                 break
-            except OSError:  # ENOBUFS: some were lost, perhaps that one; new keys cost a handshake, used counters more
-                forked = True
+            except OSError:  # ENOBUFS: some were lost, perhaps that one
+                doubtful = True
                 continue
             forked |= sender == 0 and is_fork(data)
-        if forked:
-            self._on_fork()
+        if forked or doubtful:
+            self._on_fork(forked)

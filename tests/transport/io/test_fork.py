@@ -46,18 +46,18 @@ class _Kernel:
 @pytest.mark.parametrize(
     ("answers", "told"),
     [
-        (((NEW, (0, 1)),), 1),
-        (((NEW, (0, 1)), (NEW, (0, 1))), 1),  # one turn, one renewal
-        (((NEW, (4711, 1)),), 0),  # a process's word, not the kernel's
-        (((b"add@/devices/x\0", (0, 1)),), 0),
-        ((OSError(105, "No buffer space available"), (b"add@/devices/x\0", (0, 1))), 1),  # what was lost may be it
+        (((NEW, (0, 1)),), [True]),
+        (((NEW, (0, 1)), (NEW, (0, 1))), [True]),  # one turn, one word
+        (((NEW, (4711, 1)),), []),  # a process's word, not the kernel's
+        (((b"add@/devices/x\0", (0, 1)),), []),
+        ((OSError(105, "No buffer space available"), (b"add@/devices/x\0", (0, 1))), [False]),  # perhaps it was that
     ],
 )
 async def test_the_kernels_word_alone_counts_and_what_was_lost_may_have_been_it(
-    monkeypatch: pytest.MonkeyPatch, answers: tuple[tuple[bytes, tuple[int, int]] | OSError, ...], told: int
+    monkeypatch: pytest.MonkeyPatch, answers: tuple[tuple[bytes, tuple[int, int]] | OSError, ...], told: list[bool]
 ) -> None:
-    calls: list[None] = []
-    watch = fork.ForkWatch(asyncio.get_running_loop(), lambda: calls.append(None))
+    calls: list[bool] = []
+    watch = fork.ForkWatch(asyncio.get_running_loop(), calls.append)
     real = watch._socket
     try:
         monkeypatch.setattr(watch, "_socket", _Kernel(*answers))
@@ -65,11 +65,11 @@ async def test_the_kernels_word_alone_counts_and_what_was_lost_may_have_been_it(
     finally:
         monkeypatch.setattr(watch, "_socket", real)
         watch.close()
-    assert len(calls) == told
+    assert calls == told
 
 
 async def test_the_socket_hears_the_kernel_and_is_closed_with_the_watch() -> None:
-    watch = fork.ForkWatch(asyncio.get_running_loop(), lambda: None)
+    watch = fork.ForkWatch(asyncio.get_running_loop(), lambda sure: None)
     real: socket.socket = watch._socket
     assert real.getsockname()[1] & 1
     watch.close()
