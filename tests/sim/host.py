@@ -97,7 +97,7 @@ class Host:
         self.process: Process | None = None
         self.log: NodeLog | None = None  # of the process that runs, or ran last
         self.process_number = 0
-        self.cost_factor = 1.0
+        self._cost_factor = 1.0
         self.paused = False
         self.paused_for = 0.0
         self._paused_at = 0.0
@@ -264,6 +264,21 @@ class Host:
         if self.node is not None:
             self._count(self.node)
 
+    @property
+    def cost_factor(self) -> float:
+        """How many times longer than usual this machine takes for what it does."""
+        return self._cost_factor
+
+    @cost_factor.setter
+    def cost_factor(self, factor: float) -> None:
+        """From now on; what it is at work on goes on at the new pace."""
+        clock = self._world.clock
+        left = max(0.0, self._busy_until - clock.now) * factor / self._cost_factor
+        self._cost_factor = factor
+        if left:
+            self._busy_until = clock.now + left
+            clock.at(self._busy_until, self._handle_inbox)
+
     # -- in --------------------------------------------------------------------------------------------------
 
     def arrive(self, source: NodeId, link: LinkId, data: bytes) -> bool:
@@ -292,7 +307,7 @@ class Host:
             clock.at(self._busy_until, self._handle_inbox)
             return
         batch, self._inbox = self._inbox, []
-        self._busy_until = clock.now + (WAKE_COST + DATAGRAM_COST * len(batch)) * self.cost_factor
+        self._busy_until = clock.now + (WAKE_COST + DATAGRAM_COST * len(batch)) * self._cost_factor
         self.node.receive(batch, self.now())
         self._after()
 
