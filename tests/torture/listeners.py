@@ -98,10 +98,13 @@ class Listener(threading.Thread):
             self._told.setdefault((verdict.ring_id, members, quorate), Told(had, verdict))
 
     def _ask_state(self, client: Client) -> None:
+        """Only what may be read counts: after a restart the newest records wait until it is known whether they do."""
         life, asked = self._lives(), clock()
+        connected = client.connect()
+        client.ls()  # refused while it may not be read
         store = client.status()["store"]
-        if store["state"] == "damaged":
-            return
+        if client.connect() is not connected:
+            return  # another life of the daemon answered
         sample = StoreSample(asked, self._node, life, store["revision"], bytes.fromhex(store["digest"]))
         with self._lock:
             self._samples.append(sample)
