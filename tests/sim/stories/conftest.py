@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-
 import pytest
 
+from tests.sim.stories.counts import KEY
 from tests.sim.stories.language import Story
 
 
@@ -14,11 +13,15 @@ def story(request: pytest.FixtureRequest) -> Story:
     return Story(request.node.name)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """The end belongs to the test itself, so that a promise broken there is a failure of this story."""
-    result = yield
     told = pyfuncitem.funcargs.get("story")
-    if isinstance(told, Story):
-        told.over()
-    return result
+    if not isinstance(told, Story):
+        return None
+    broken = told.tell(pyfuncitem.obj)
+    for count in told.fork.counts:
+        pyfuncitem.user_properties.append((KEY, f"{pyfuncitem.name}: {count}"))
+    if broken is not None:
+        pytest.fail(f"at {broken.at:.3f} s: {broken}", pytrace=False)
+    return True

@@ -12,6 +12,10 @@ told, the world heals, all must converge, and every checker of the simulator jud
 
 from __future__ import annotations
 
+import gc
+import inspect
+import linecache
+import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -20,9 +24,10 @@ from clusterd.node import Node
 from quorum.options import QuorumOptions
 from tests.sim.checkers.administration import DONE, Change
 from tests.sim.disk import Generation
-from tests.sim.history import ACKED, FAILED, REFUSED, UNKNOWN, Call, Told
+from tests.sim.history import ACKED, FAILED, REFUSED, UNKNOWN, Call, Told, Violation
 from tests.sim.host import Host
 from tests.sim.network import PathKey
+from tests.sim.stories.branches import Crashes, Fork, Stretch, lose_each
 from tests.sim.stories.stage import Stage, plan_of
 from tests.sim.stories.wire import Message, Rule
 from tests.sim.trace import Print
@@ -36,8 +41,10 @@ PATIENCE = 8.0  # seconds after which it never will
 class Play:
     """One cluster of a story. Nodes are 1 to n; times are virtual seconds."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, fork: Fork) -> None:
         self.stage = stage
+        self._fork = fork
+        self._stretches: list[Stretch] = []
         self._numbers = 0
         self._operations: dict[bytes, Operation] = {}
         self._cut: list[PathKey] = []
@@ -47,6 +54,7 @@ class Play:
 
     def run(self, seconds: float) -> None:
         self.stage.clock.run(self.stage.clock.now + seconds)
+        self._leave_stretches()
 
     def until(self, true: Callable[[], bool], what: str, within: float = PATIENCE) -> None:
         """Run until `true()`; a Violation when `what` was waited for in vain."""
@@ -56,6 +64,11 @@ class Play:
             if clock.now >= end:
                 raise self.stage.fail(f"waited {within:g} s for {what}: {self}")
             clock.run(clock.now + STEP)
+            self._leave_stretches()
+
+    def _leave_stretches(self) -> None:
+        for stretch in self._stretches:
+            stretch.check()
 
     def start(self, *nodes: NodeId) -> None:
         for node in nodes:
@@ -135,6 +148,43 @@ class Play:
     def lose(self, matches: Callable[[Message], bool], times: int | None = 1) -> Rule:
         """The network loses the next `times` ring messages that match, and nothing else (tests/sim/stories/wire.py)."""
         return self.stage.wire.drop(matches, times)
+
+    # -- everything that may go wrong ------------------------------------------------------------------------
+
+    def each_loss(self, sample: int, pairs: int = 0) -> Stretch:
+        """`with` this: the block is told again and again, each time with another ring message lost, and left then."""
+        stretch = self._stretch("messages lost", sample, pairs)
+        self.stage.wire.hear.append(lose_each(stretch, self._now))
+        return stretch
+
+    def each_crash(self, sample: int, pairs: int = 0) -> Stretch:
+        """`with` this: each time some node dies, just before or just after some process was given a message of
+        the ring or an answer of its disk."""
+        stage = self.stage
+        stretch = self._stretch("crashes", sample, pairs)
+        crashes = Crashes(
+            stretch,
+            self._now,
+            lambda: [host.me for host in self._up()],
+            lambda node, power: self._host(node).kill(power),
+            self._soon,
+        )
+        stage.wire.hear.append(crashes.hear)
+        stage.started.append(crashes.tap)
+        for host in self._up():
+            crashes.tap(host.me, self._running(host.me))
+        return stretch
+
+    def _stretch(self, what: str, sample: int, pairs: int) -> Stretch:
+        stretch = Stretch(self._fork, str(self.stage.plan.seed), what, sample, pairs)
+        self._stretches.append(stretch)
+        return stretch
+
+    def _now(self) -> float:
+        return self.stage.clock.now
+
+    def _soon(self, action: Callable[[], None]) -> None:
+        self.stage.clock.after(0.0, action)
 
     # -- what an operator does -------------------------------------------------------------------------------
 
@@ -251,6 +301,12 @@ class Play:
         wanted = sorted(sorted(part) for part in parts)
         self.until(lambda: sorted(sorted(ring) for ring in self.rings()) == wanted, f"the rings {wanted}")
 
+    def ready(self, *nodes: NodeId) -> None:
+        """Run until these take writes."""
+        self.until(
+            lambda: all(self.writable(n) and self.state(n) == "synced" for n in nodes), f"{nodes} to take writes"
+        )
+
     def ring(self, node: NodeId) -> set[NodeId]:
         """The members of the ring the node is in; none while it gathers or recovers."""
         srp = self._running(node).endpoint.srp
@@ -362,6 +418,7 @@ class Story:
     def __init__(self, name: str, watched: frozenset[NodeId] = frozenset(), echo: Print = print) -> None:
         self.name = name
         self.play: Play | None = None
+        self.fork = Fork()
         self._watched = watched
         self._echo = echo
 
@@ -381,7 +438,7 @@ class Story:
         assert self.play is None, "one story, one cluster"
         all_votes = {node: (votes or {}).get(node, 1) for node in range(1, nodes + 1)}
         plan = plan_of(self.name, all_votes, QuorumOptions(votes=all_votes, **quorum), links, administered)
-        self.play = Play(Stage(plan, self._watched, self._echo))
+        self.play = Play(Stage(plan, self._watched, self._echo), self.fork)
         self.play.stage.workload.stop()
         return self.play
 
@@ -389,3 +446,40 @@ class Story:
         """The story has been told."""
         if self.play is not None:
             self.play.over()
+
+    def tell(self, teller: Teller) -> Violation | None:
+        """Tell all of it: the first broken promise, or None. In a copy (branches.py) this does not return."""
+        collecting = gc.isenabled()
+        gc.disable()  # a run keeps nearly all it makes until its end: looking through it meanwhile finds nothing
+        try:
+            broken = self._told(teller)
+        finally:
+            if collecting:
+                gc.enable()
+        if self.fork.is_copy:
+            self.fork.tell_end(broken)
+        return broken
+
+    def _told(self, teller: Teller) -> Violation | None:
+        try:
+            teller(self)
+            self.over()
+        except Violation as violation:
+            return violation
+        except Exception as error:  # whatever a node raises is a failure of its own: no input may make it
+            at = self.play.stage.clock.now if self.play is not None else 0.0
+            if isinstance(error, AssertionError) and (line := _line_of(error, teller)):
+                return Violation(at, "story", f"not so: {line}; {self.play}")
+            return Violation(at, "no exception", "".join(traceback.format_exception(error)).rstrip())
+        return None
+
+
+Teller = Callable[[Story], None]
+
+
+def _line_of(error: AssertionError, teller: Teller) -> str:
+    """The assertion that failed, if it stands in the story itself."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    if last.filename != inspect.getsourcefile(teller):
+        return ""
+    return linecache.getline(last.filename, last.lineno or 0).strip()

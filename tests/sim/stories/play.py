@@ -1,6 +1,6 @@
 """Plays stories without pytest: for whoever must know, in a plain process, whether a promise is broken.
 
-    python -m tests.sim.stories.play [NAME ...] [--trace IDS]      no name: all
+    python -m tests.sim.stories.play [NAME ...] [--whole] [--trace IDS]      no name: all
 
 run_story(NAME) gives the first broken promise, or None. Names are those of the test functions.
 """
@@ -8,22 +8,17 @@ run_story(NAME) gives the first broken promise, or None. Names are those of the 
 from __future__ import annotations
 
 import argparse
-import gc
 import importlib
 import inspect
-import linecache
+import os
 import sys
-import time
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 
 from tests.sim.history import Violation
-from tests.sim.stories.language import Story
+from tests.sim.stories.branches import WHOLE
+from tests.sim.stories.language import Story, Teller
 from tests.sim.trace import Print
 from transport.ids import NodeId
-
-Teller = Callable[[Story], None]
 
 
 def stories() -> dict[str, Teller]:
@@ -41,48 +36,38 @@ def _is_story(name: str, function: object) -> bool:
 
 def run_story(name: str, watched: frozenset[NodeId] = frozenset(), echo: Print = print) -> Violation | None:
     """Play one story to its end or to the first broken promise. Raises KeyError for a name that no story has."""
-    teller, story = stories()[name], Story(name, watched, echo)
-    collecting = gc.isenabled()
-    gc.disable()  # a run keeps nearly all it makes until its end: looking through it meanwhile finds nothing
-    try:
-        teller(story)
-        story.over()
-    except Violation as violation:
-        return violation
-    except Exception as error:  # whatever a node raises is a failure of its own: no input may make it
-        at = story.play.stage.clock.now if story.play is not None else 0.0
-        if isinstance(error, AssertionError) and (line := _line_of(error, teller)):
-            return Violation(at, "story", f"not so: {line}; {story.play}")
-        return Violation(at, "no exception", "".join(traceback.format_exception(error)).rstrip())
-    finally:
-        if collecting:
-            gc.enable()
-    return None
+    return Story(name, watched, echo).tell(stories()[name])
 
 
-def _line_of(error: AssertionError, teller: Teller) -> str:
-    """The assertion that failed, if it stands in the story itself."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    if last.filename != inspect.getsourcefile(teller):
-        return ""
-    return linecache.getline(last.filename, last.lineno or 0).strip()
+def cpu_seconds() -> float:
+    """Of this process and of all branches that have ended."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.sim.stories.play", description="Stories of the simulator.")
     parser.add_argument("names", nargs="*", help="stories; none: all")
     parser.add_argument("--trace", default="", help="ids of nodes whose lines are shown, like 1,3")
+    parser.add_argument("--whole", action="store_true", help="every step of the enumerated ones, not a sample")
     parsed = parser.parse_args(arguments)
+    if parsed.whole:
+        os.environ[WHOLE] = "1"
     known = stories()
     if missing := [name for name in parsed.names if name not in known]:
         parser.error(f"no such story: {', '.join(missing)}; there are {', '.join(known)}")
     watched = frozenset(int(part) for part in parsed.trace.split(",") if part)
     failed = 0
     for name in parsed.names or known:
-        started = time.process_time()
-        broken = run_story(name, watched)
+        started = cpu_seconds()
+        story = Story(name, watched)
+        broken = story.tell(known[name])
         failed += broken is not None
-        print(f"{'ok' if broken is None else 'FAILED':7}{time.process_time() - started:6.2f} s  {name}", flush=True)
+        tried = ", ".join(map(str, story.fork.counts))
+        seconds = cpu_seconds() - started
+        print(
+            f"{'ok' if broken is None else 'FAILED':7}{seconds:6.2f} s  {name}{': ' * bool(tried)}{tried}", flush=True
+        )
         if broken is not None:
             print(f"       at {broken.at:.3f} s: {broken}", flush=True)
     return 1 if failed else 0
