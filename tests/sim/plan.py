@@ -87,7 +87,9 @@ class Plan:
         load = f"{self.rate:g} operations/s on {self.keys} keys of {self.value_bytes} bytes"
         net = self.conditions
         network = f"MTU {net.mtu}, {net.delay * 1000:g} ms" + (f", {net.loss * 100:g} % lost" if net.loss else "")
-        what = f"{len(self.nodes)} nodes{votes}, {links}, {network}, {self.settings}; {load}"
+        what = (
+            f"{len(self.nodes)} node{'s' * (len(self.nodes) > 1)}{votes}, {links}, {network}, {self.settings}; {load}"
+        )
         return f"{what}; faults: {kinds or 'none'}{administrator}"
 
 

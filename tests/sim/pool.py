@@ -76,6 +76,9 @@ class Worker:
         how = f"signal {-code}" if code < 0 else f"exit status {code}"
         return f"the process ended with {how}" + (f"\n{last}" if last else "")
 
+    def kill(self) -> None:
+        self._process.kill()
+
     def close(self) -> None:
         if self._process.stdin is not None:
             with contextlib.suppress(OSError):
@@ -96,37 +99,51 @@ def run(
     command: list[str] | None = None,
     lot: int = LOT,
 ) -> Iterator[tuple[Case, Report]]:
-    """Each case with its report, as they end. Cases are taken one by one, so that the caller may stop giving them."""
+    """Each case with its report, as they end. A case is taken only when there is a worker for it and what was answered
+    before was looked at, so the caller may stop giving or taking them at any moment."""
     answers: SimpleQueue[tuple[Case, Report] | BaseException | None] = SimpleQueue()
+    room = threading.Semaphore(jobs)
     turn = threading.Lock()
     closed = threading.Event()
+    live: set[Worker] = set()
 
     def take() -> Case | None:
+        room.acquire()
         with turn:
             return None if closed.is_set() else next(cases, None)
+
+    def begin() -> Worker:
+        worker = Worker(command or [*COMMAND, str(nice)])
+        live.add(worker)
+        return worker
+
+    def end(worker: Worker) -> None:
+        live.discard(worker)
+        worker.close()
 
     def serve() -> None:
         worker: Worker | None = None
         given = 0
         try:
             while (case := take()) is not None:
-                if worker is None or given >= lot:
-                    if worker is not None:
-                        worker.close()
-                    worker, given = Worker(command or [*COMMAND, str(nice)]), 0
+                if worker is not None and given >= lot:
+                    end(worker)
+                    worker = None
+                if worker is None:
+                    worker, given = begin(), 0
                 given += 1
                 try:
                     report = worker.run(case, patience)
                 except Gone as gone:
                     report = _lost(case, str(gone))
-                    worker.close()
+                    end(worker)
                     worker = None
                 answers.put((case, report))
         except BaseException as error:
             answers.put(error)
         finally:
             if worker is not None:
-                worker.close()
+                end(worker)
             answers.put(None)
 
     threads = [threading.Thread(target=serve, daemon=True) for _ in range(jobs)]
@@ -142,8 +159,15 @@ def run(
                 raise answer
             else:
                 yield answer
+                room.release()
     finally:
         closed.set()
+        for _ in threads:
+            room.release()
+        for worker in list(live):
+            worker.kill()
+        for thread in threads:
+            thread.join()
 
 
 def _lost(case: Case, why: str) -> Report:

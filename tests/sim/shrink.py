@@ -90,8 +90,9 @@ def _with_luck(step: Pass, plan: Plan, lucks: int) -> Iterator[Plan]:
             yield replace(candidate, luck=plan.luck + luck)
 
 
-def tell(plan: Plan, report: Report, name: str, seconds: float = SECONDS, folder: Path = FOUND) -> Path:
+def tell(plan: Plan, report: Report, name: str, seconds: float = SECONDS, folder: Path | None = None) -> Path:
     """Shrink within `seconds`, print what came of it, and store it in `folder`: the file's name says what and whose."""
+    folder = folder or FOUND
     ends = time.monotonic() + seconds
     patience = max(RUN_SECONDS, PATIENCE * report.wall)
 

@@ -55,9 +55,9 @@ def test_who_takes_the_answers_may_stop() -> None:
             given.append(seed)
             yield Case(seed)
 
-    for _ in pool.run(some(), 1, command=COMMAND):
+    for _ in pool.run(some(), 2, command=COMMAND):
         break
-    assert len(given) < 10
+    assert len(given) <= 3
 
 
 def test_a_report_and_a_case_survive_their_lines() -> None:
@@ -98,8 +98,7 @@ def test_a_sweep_with_a_time_goes_on_until_enough_count(monkeypatch: pytest.Monk
     result = tmp_path / "result"
     swept(monkeypatch, tmp_path / "lines", "--seconds", "0", "--least", "9", "--result", str(result))
     told = json.loads(result.read_text())
-    assert told["failed"] == 2  # seeds 3 and 7
-    assert 9 <= told["passed"] <= 12  # those that were under way when the ninth came in are taken along
+    assert (told["passed"], told["failed"]) == (9, 2)  # seeds 3 and 7 of the first eleven
 
 
 def counted(seed: int, **other: float) -> Report:
