@@ -3,13 +3,14 @@
 
 PY := .venv/bin/python
 
-.PHONY: help demo test check sim bench fuzz torture lock clean venv venv-dev venv-fuzz
+.PHONY: help demo test check sim stories bench fuzz torture lock clean venv venv-dev venv-fuzz
 
 help:
 	@echo "make demo      a real three-node cluster on loopback, step by step, with its times (KEEP=1 leaves it running)"
 	@echo "make test      lint, format, types, layer arrows and all tests"
 	@echo "make check     lint, format, types, layer arrows"
 	@echo "make sim       whole nodes under faults in virtual time (RUNS=200 NODES= SEED= PLAN= TRACE=)"
+	@echo "make stories   told situations, and every message lost and every crash in a membership change (NAMES=)"
 	@echo "make bench     latency, throughput and durable writes of three daemons"
 	@echo "make fuzz      every decoder and core fed by coverage (MINUTES=5 TARGETS=), then the property tests, 100 times longer"
 	@echo "make torture   five real daemons under every fault and a load, judged by the simulator's checkers (MINUTES=10 SEED= NODES=5)"
@@ -37,6 +38,9 @@ test: venv-dev
 
 sim: venv-dev
 	@$(PY) -m tests.sim $(if $(PLAN),--plan $(PLAN)) $(if $(RUNS),--runs $(RUNS)) $(if $(NODES),--nodes $(NODES)) $(if $(SEED),--seed $(SEED)) $(if $(TRACE),--trace $(TRACE))
+
+stories: venv-dev
+	@$(PY) -m tests.sim.stories.play --whole $(NAMES)
 
 bench: venv
 	@$(PY) -m bench

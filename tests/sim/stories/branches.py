@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from random import Random
@@ -32,6 +33,7 @@ WAYS = (
     "without power before",
     "without power after",
 )  # how a node may die at an input
+CPU = 60  # seconds after which a branch counts as one that never ends; the slowest takes a hundredth
 WHOLE = "STORIES_WHOLE"  # set in the environment: every step, not a sample
 
 
@@ -80,12 +82,15 @@ class Fork:
         if not child:
             os.close(reads)
             self.is_copy, self._pipe = True, writes
+            resource.setrlimit(resource.RLIMIT_CPU, (CPU, CPU + 1))
             return None
         os.close(writes)
         with open(reads, "rb") as pipe:  # noqa: PTH123  a descriptor
             told = pipe.read()
-        os.waitpid(child, 0)
-        return Told(**json.loads(told)) if told else Told((0.0, "no exception", "a branch ended without a word"))
+        _, status = os.waitpid(child, 0)
+        if told:
+            return Told(**json.loads(told))
+        return Told((0.0, "no exception", f"a branch died, or never came to an end: status {status}"))
 
     def tell(self, told: Told) -> NoReturn:
         """The end of a copy."""
@@ -176,6 +181,8 @@ class Stretch:
                 self._fork.why = text(way)
                 self._second, self.left = second, True
                 return way
+            if told.broken is not None and text(way) not in told.broken[2]:
+                told.broken = (*told.broken[:2], f"{told.broken[2]} [{text(way)}]")
             told.check()
         return None
 

@@ -24,7 +24,7 @@ def test_an_even_split_of_four(story: Story) -> None:
 
 def test_the_leader_of_a_merge_has_the_older_state(story: Story) -> None:
     """Leader: a majority's log leads whatever the counters of writes say; here it is far shorter than the other one."""
-    s = story(3, auto_tie_breaker="lowest", wait_for_all=True, administered=("set-expected",))
+    s = story(3, administered=("set-expected",))
     s.formed()
     s.split([1], [2, 3])
     s.settled([1], [2, 3])

@@ -185,3 +185,39 @@ def test_two_nodes_with_a_device(story: Story) -> None:
     s.heal()
     s.formed()
     assert (s.leader(other), s.on_disk(alone)) == (chosen, {1, 2})
+
+
+def test_two_nodes_with_a_device_where_the_master_wins(story: Story) -> None:
+    """master_wins: only who has the device's vote goes on, and both have it when nothing is wrong."""
+    s = story(2, device=True, device_votes=1, master_wins=True, device_timeout=1.0, device_sync_timeout=1.0)
+    s.formed()
+    s.stage.arbiter.cut[1] += 1
+    s.split([1], [2])
+    s.run(4.0)
+    assert s.quorate() == {2}
+    s.refused(1, "x")
+    alone = s.acked(2, "x")
+    s.heal()
+    s.formed()
+    assert s.on_disk(alone) == {1, 2}
+
+
+def test_two_nodes_that_expect_one_vote(story: Story) -> None:
+    """expected_votes below the sum: who saw two votes goes on needing both, but after a restart both halves are quorate
+    alone. Both stores are narrow then, and one of the two histories is set aside."""
+    s = story(2, expected_votes=1)
+    s.formed()
+    s.split([1], [2])
+    s.run(2.0)
+    assert s.quorate() == set()
+    assert "2 of 2 votes needed, 1 present" in s.verdict(1)
+    s.power_off(1, 2)
+    s.start(1, 2)
+    s.run(2.0)
+    assert s.quorate() == {1, 2}
+    calls = {node: s.acked(node, "x") for node in (1, 2)}
+    s.heal()
+    s.formed()
+    leader = s.leader(1) or 0
+    assert s.shown(calls[leader]) == {1, 2}
+    assert s.set_aside(calls[3 - leader]) == {3 - leader}
