@@ -92,12 +92,12 @@ class Torture:
         self.phase = "trouble"
         try:
             self._trouble(steps, min(clock() + seconds, end))
-        finally:
             self.phase = "healing"
             self.faults.heal()
+        finally:
             enough.set()
-            for writer in self.writers:
-                writer.join(4 * PATIENT)
+        for writer in self.writers:
+            writer.join(4 * PATIENT)
         self._whole(f"after round {self.rounds}")
         self.phase = "judging"
         self._judge(folder, keys)
