@@ -245,12 +245,13 @@ class Node:
     # -- out -------------------------------------------------------------------------------------------------
 
     def poll_transmit(self, now: float) -> Transmit | None:
-        out = self.endpoint.poll_transmit(now)
-        while out is None and self.endpoint.events:
+        endpoint = self.endpoint
+        out = endpoint.out.popleft() if endpoint.out else endpoint.poll_transmit(now)
+        while out is None and endpoint.events:
             # What is sent from a resting token is in order at once: delivered here now, not with the next packet.
             # What is sent in answer too: alone in a ring there is nobody to send to, and events may bring on events.
             self._pump(now)
-            out = self.endpoint.poll_transmit(now)
+            out = endpoint.poll_transmit(now)
         return out
 
     def next_event(self) -> NodeEvent | None:
@@ -310,7 +311,8 @@ class Node:
             moved = bool(self._unsent) and self._retry_unsent()
             while endpoint.events and (event := endpoint.next_event()) is not None:
                 if isinstance(event, Beat):  # the commonest; it concerns quorum alone, which is asked next
-                    self.votequorum.beat(event.peer, event.sent_at, now)
+                    for peer in event.peers:
+                        self.votequorum.beat(peer, event.sent_at, now)
                 else:
                     self._on_transport(event, now)
                     moved = True

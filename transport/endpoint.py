@@ -14,14 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transport.config import TransportConfig
-from transport.core import earliest
 from transport.events import Beat, ConfigurationChange, Delivery, PathChange, PeerWord, Persist, Progress
 from transport.exchange import ClusterKeyLearned, RemovedNotice, SessionUp
 from transport.ids import LinkId, NodeId
 from transport.link.events import Address, BeatEcho, MtuChange, ReachabilityChange
-from transport.link.fragments import Fragmenter, Reassembler, budget_of
+from transport.link.fragments import WHOLE_OVERHEAD, Fragmenter, Reassembler
 from transport.link.links import LinkEvent, Links, Resolve
 from transport.link.packets import PING
+from transport.link.path import NEVER
 from transport.security import Security
 from transport.totem.srp import Srp
 from transport.totem.stats import Send
@@ -54,7 +54,8 @@ class Endpoint:
         self.srp = srp
         self._fragmenter = Fragmenter(first_fragment)
         self._reassembler = Reassembler()
-        self._out: deque[Transmit] = deque()
+        self.out: deque[Transmit] = deque()
+        """What poll_transmit() gives; it may make more."""
         self.events: deque[Event] = deque()
         """What next_event() has to tell; poll_transmit() may bring about more."""
         self._silent = False  # all parts said all they had to say, and nothing was put in since
@@ -144,20 +145,23 @@ class Endpoint:
     # -- out -------------------------------------------------------------------------------------------------
 
     def poll_transmit(self, now: float) -> Transmit | None:
-        if not self._out and not self._silent:
+        if not self.out and not self._silent:
             self._pump(now)
-        return self._out.popleft() if self._out else None
+        return self.out.popleft() if self.out else None
 
     def next_event(self) -> Event | None:
         return self.events.popleft() if self.events else None
 
     def next_timeout(self) -> float | None:
-        return earliest(
-            self.srp.next_timeout(),
-            self.security.next_timeout(),
-            self.links.next_timeout(),
-            self._reassembler.next_timeout(),
-        )
+        # Asked after every datagram, hence not by the cores' own words.
+        due, ring, whole = self.links.deadline, self.srp.next_timeout(), self._reassembler.next_timeout()
+        if self.security.wake_at < due:
+            due = self.security.wake_at
+        if ring is not None and ring < due:
+            due = ring
+        if whole is not None and whole < due:
+            due = whole
+        return due if due < NEVER else None
 
     def handle_timeout(self, now: float) -> None:
         # The ring first: it must learn of a pause before anything else is believed.
@@ -231,7 +235,7 @@ class Endpoint:
     def _on_link_event(self, event: LinkEvent, now: float) -> None:
         if isinstance(event, BeatEcho):
             if event.ring_id == self.srp.ring_id:
-                self.events.append(Beat(event.peer, event.ring_id, event.sent_at))
+                self.events.append(Beat((event.peer,), event.ring_id, event.sent_at))
         elif isinstance(event, MtuChange):
             self.srp.set_frame_budget(event.budget)
         elif isinstance(event, ReachabilityChange):
@@ -253,7 +257,7 @@ class Endpoint:
         smallest = size
         for peer in send.to:
             for link, address, room in self.links.route(peer, send.redundant):
-                budget = budget_of(room)
+                budget = room - WHOLE_OVERHEAD
                 if size <= budget:
                     whole.append((peer, link, address))
                 else:
@@ -266,9 +270,10 @@ class Endpoint:
                 self._data(cut, self.security.seal_ring(piece, now), now)
 
     def _data(self, ways: list[tuple[NodeId, LinkId, Address]], data: bytes, now: float) -> None:
+        size, links, out = len(data), self.links, self.out
         for peer, link, address in ways:
-            self.links.sent(peer, link, len(data), now)
-            self._out.append(Transmit(link, address, data))
+            links.sent(peer, link, size, now)
+            out.append(Transmit(link, address, data))
 
     def _send_session(self, peer: NodeId, payload: bytes, redundant: bool, now: float) -> None:
         """On the path data takes now (redundant: on every one that is up), or while none is up, on all there are."""
@@ -280,7 +285,7 @@ class Endpoint:
 
     def _urgent(self, peer: NodeId, link: LinkId, address: Address, data: bytes, now: float) -> None:
         self.links.sent(peer, link, len(data), now)
-        self._out.append(Transmit(link, address, data, urgent=True))
+        self.out.append(Transmit(link, address, data, urgent=True))
 
     @property
     def malformed_fragments(self) -> int:

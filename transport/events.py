@@ -64,9 +64,9 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """`peer` handled something of ours sent at `sent_at` (our clock) while in the ring `ring_id`."""
+    """Each of `peers` handled something of ours sent at `sent_at` (our clock) while in the ring `ring_id`."""
 
-    peer: NodeId
+    peers: tuple[NodeId, ...]
     ring_id: RingId
     sent_at: float
 

@@ -103,7 +103,8 @@ class Security:
         self.told: deque[tuple[NodeId, bytes]] = deque()
         """What poll_session() gives."""
         self._required: frozenset[NodeId] = frozenset()
-        self._wake_at = self._own.renew_at
+        self.wake_at = self._own.renew_at
+        """What next_timeout() says."""
 
     def __repr__(self) -> str:
         return f"Security(node {self.me}, {len(self._peering.pairs)} peers, {len(self._peering.sessions)} sessions)"
@@ -407,7 +408,7 @@ class Security:
         return self.events.popleft() if self.events else None
 
     def next_timeout(self) -> float | None:
-        return self._wake_at
+        return self.wake_at
 
     def handle_timeout(self, now: float) -> None:
         """Repeat what was not confirmed, renew our sender key, forget what is over."""
@@ -426,7 +427,7 @@ class Security:
                     self._tell(pair, now)
                 if pair.retry_at is not None:
                     times.append(pair.retry_at)
-        self._wake_at = min(times)
+        self.wake_at = min(times)
 
     def _wake(self, when: float) -> None:
-        self._wake_at = min(self._wake_at, when)
+        self.wake_at = min(self.wake_at, when)

@@ -40,6 +40,7 @@ class Recipe:
         spare = plan.random("spares")
         self._private |= {node: spare.randbytes(32) for node in plan.spares}
         self.text = self._text().encode()
+        self._loaded: dict[tuple[NodeId, bytes], Loaded] = {}  # what a text comes to on a machine; never changed
 
     def _text(self) -> str:
         plan = self.plan
@@ -73,6 +74,11 @@ class Recipe:
         who = Who(node=str(me))
 
         def loader(text: bytes) -> Loaded:
+            if (me, text) not in self._loaded:
+                self._loaded[me, text] = fresh(text)
+            return self._loaded[me, text]
+
+        def fresh(text: bytes) -> Loaded:
             config = load(text, who)
             foreign = tuple(ip for ip in config.transport.nodes[me].addresses.values() if ip not in self.host_ips(me))
             return Loaded(config, resolve(config.transport, {}), foreign)

@@ -29,7 +29,7 @@ from tests.sim.clock import Clock
 from tests.sim.device import Arbiter, Client
 from tests.sim.groups import Processes
 from tests.sim.history import Applied, Call, Configured, Heard, History, Process, StoreSample, Told
-from tests.sim.network import Address, Network
+from tests.sim.network import Address, Network, address_of
 from tests.sim.snapshot import Snapshot, put_back, take
 from tests.sim.storage import Storage, operation_id
 from tests.sim.tap import tap
@@ -83,6 +83,7 @@ class Host:
         self.me = me
         self._world = world
         self._clock = world.clock
+        self._bound = world.network.bound
         self._offset, self._rate = world.recipe.plan.skew[me]
         self._wake_delay = world.recipe.plan.wake_delay
         self.storage = Storage(world.clock, world.random, self._disk_answered, self._file_written)
@@ -283,26 +284,26 @@ class Host:
 
     def arrive(self, source: NodeId, link: LinkId, data: bytes) -> bool:
         """A datagram reaches this machine; False: no process listens."""
-        return self.inject(link, self._world.network.address(source, link), data)
+        return self.inject(link, self._bound.get((source, link)) or address_of(source, link), data)
 
     def inject(self, link: LinkId, address: Address, data: bytes) -> bool:
         """The same, from whatever address it claims to come."""
-        if self.node is None or not self._world.network.is_bound(self.me, link):
+        if self.node is None or (self.me, link) not in self._bound:
             return False
         if link in self._gone:
             return True  # nobody has the address: it is lost without a word
-        if len(self._inbox) >= SOCKET_BUFFER:
-            return True
-        self._inbox.append((link, address, data))
-        if len(self._inbox) == 1 and not self.paused:
-            clock = self._world.clock
-            clock.at(max(self._busy_until, clock.now + self._wake_delay), self._handle_inbox)
+        inbox = self._inbox
+        if not inbox and not self.paused:
+            wake, busy = self._clock.now + self._wake_delay, self._busy_until
+            self._clock.at(busy if busy > wake else wake, self._handle_inbox)
+        if len(inbox) < SOCKET_BUFFER:
+            inbox.append((link, address, data))
         return True
 
     def _handle_inbox(self) -> None:
         if self.node is None or self.paused or not self._inbox:
             return
-        clock = self._world.clock
+        clock = self._clock
         if clock.now < self._busy_until:
             clock.at(self._busy_until, self._handle_inbox)
             return

@@ -98,7 +98,7 @@ class Network:
         self._deliver = deliver
         self._refused = refused
         self._owner: dict[Address, tuple[NodeId, LinkId]] = {}
-        self._bound: dict[tuple[NodeId, LinkId], Address] = {}
+        self.bound: dict[tuple[NodeId, LinkId], Address] = {}
         self._waiting: dict[PathKey, list[bytes]] = {}
         self.paths: dict[PathKey, Path] = {}
         self.counts = Counts()
@@ -109,7 +109,7 @@ class Network:
         for link in links:
             for source in nodes:
                 self._owner[address_of(source, link)] = self._owner.get(address_of(source, link), (source, link))
-                self._bound[source, link] = address_of(source, link)
+                self.bound[source, link] = address_of(source, link)
                 for target in nodes:
                     if source != target:
                         key = (source, target, link)
@@ -119,18 +119,15 @@ class Network:
 
     def bind(self, node: NodeId, addresses: dict[LinkId, Address]) -> None:
         """The sockets that a process on this machine has now, and no others."""
-        for link in [link for owner, link in self._bound if owner == node]:
-            self._owner.pop(self._bound.pop((node, link)), None)
+        for link in [link for owner, link in self.bound if owner == node]:
+            self._owner.pop(self.bound.pop((node, link)), None)
         for link, address in addresses.items():
-            self._bound[node, link] = address
+            self.bound[node, link] = address
             self._owner[address] = (node, link)
 
     def address(self, node: NodeId, link: LinkId) -> Address:
         """Where this machine sends from."""
-        return self._bound.get((node, link)) or address_of(node, link)
-
-    def is_bound(self, node: NodeId, link: LinkId) -> bool:
-        return (node, link) in self._bound
+        return self.bound.get((node, link)) or address_of(node, link)
 
     def send(self, source: NodeId, link: LinkId, address: Address, data: bytes) -> None:
         """A datagram leaves the socket of `link` at `source`."""

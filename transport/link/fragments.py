@@ -30,9 +30,13 @@ _HEAD = struct.Struct("!BIHHI")
 _KIND_WHOLE = bytes([WHOLE])
 
 
+WHOLE_OVERHEAD = OVERHEAD_RING + 1
+"""Bytes of a datagram that carries a whole frame, beside the frame."""
+
+
 def budget_of(max_payload: int) -> int:
     """The largest frame that goes whole into a UDP payload of `max_payload` bytes."""
-    return max_payload - OVERHEAD_RING - 1
+    return max_payload - WHOLE_OVERHEAD
 
 
 def _piece_size(total: int, count: int) -> int:
@@ -122,6 +126,8 @@ class Reassembler:
     def __init__(self) -> None:
         self.stats = FragmentStats()
         self._senders: dict[NodeId, _Sender] = {}
+        self._due: float | None = None
+        self._due_known = True  # no fragment came, and none was dropped, since it was looked for
 
     def receive(self, sender: NodeId, plaintext: bytes, now: float) -> bytes | None:
         """The frame that this plaintext is or completes, or None.
@@ -130,6 +136,7 @@ class Reassembler:
         """
         if plaintext[:1] == _KIND_WHOLE:
             return plaintext[1:]
+        self._due_known = False
         try:
             return self._fragment(sender, plaintext, now)
         except WireError:
@@ -181,6 +188,7 @@ class Reassembler:
     def forget(self, sender: NodeId) -> None:
         """The sender is gone, or began anew: whatever it had open is dropped."""
         self._senders.pop(sender, None)
+        self._due_known = False
 
     def held(self, sender: NodeId) -> int:
         """Bytes kept for incomplete frames of `sender`, bookkeeping included: at most MAX_PARTIAL_BYTES."""
@@ -188,14 +196,19 @@ class Reassembler:
         return mine.cost if mine else 0
 
     def next_timeout(self) -> float | None:
+        if self._due_known:
+            return self._due
         oldest: float | None = None
         for sender in self._senders.values():
             for partial in sender.partial.values():  # in order of their first fragment
                 if oldest is None or partial.since < oldest:
                     oldest = partial.since
                 break
-        return oldest + TIMEOUT if oldest is not None else None
+        self._due = oldest + TIMEOUT if oldest is not None else None
+        self._due_known = True
+        return self._due
 
     def handle_timeout(self, now: float) -> None:
+        self._due_known = False
         for mine in self._senders.values():
             self._expire(mine, now)

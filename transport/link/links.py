@@ -73,7 +73,8 @@ class Links:
         self._reachable: frozenset[NodeId] = frozenset()
         self._budget = budget_of(SAFE_V4 - headers(""))
         self._cut_budget = self._budget
-        self._deadline = now
+        self.deadline = now
+        """What next_timeout() says, infinity for never."""
         self._stall = 0.0
         self._config = config
         self.reconfigure(config, resolve, now)
@@ -91,7 +92,7 @@ class Links:
             return
         if path.disabled is not None:
             return  # what still comes in there must not make the peer believe that we can answer
-        if now > self._deadline + self._stall:
+        if now > self.deadline + self._stall:
             self._wake(now)
         try:
             message = packets.decode(payload)
@@ -137,7 +138,11 @@ class Links:
     def sent(self, peer: NodeId, link: LinkId, size: int, now: float) -> None:
         """A datagram with `size` bytes of UDP payload was handed to the socket for this path: counted, and evidence."""
         path = self._paths.get((peer, link))
-        if path is not None and path.sent(size, now):
+        if path is None:
+            return
+        path.tx_packets += 1
+        path.tx_bytes += size
+        if size > path.mtu.plain and path.sent_large(size, now):
             self._pull(path)
 
     def refused(
@@ -251,12 +256,12 @@ class Links:
         return self.events.popleft() if self.events else None
 
     def next_timeout(self) -> float | None:
-        return self._deadline if self._deadline < NEVER else None
+        return self.deadline if self.deadline < NEVER else None
 
     def handle_timeout(self, now: float) -> None:
         """Ping what is due, judge what is overdue."""
         self._wake(now)
-        if now >= self._deadline:
+        if now >= self.deadline:
             self._tick(now)
 
     # ---- inside
@@ -276,21 +281,21 @@ class Links:
         for chosen in self._peers.values():
             if chosen.settles_at <= now:
                 self._select(chosen, now)
-        self._deadline = min(
+        self.deadline = min(
             min([path.due for path in self._paths.values()], default=NEVER),
             min([chosen.settles_at for chosen in self._peers.values()], default=NEVER),
         )
 
     def _wake(self, now: float) -> None:
         """If this process did not run for a while, nothing sent before proves anything about the paths."""
-        if now <= self._deadline + self._stall:
+        if now <= self.deadline + self._stall:
             return
-        late = now - self._deadline
+        late = now - self.deadline
         say = self._log.info if late > 2 * self._stall else self._log.debug
         say(f"this process did not run for {late:.2f} s: asking all paths anew")
         for path in self._paths.values():
             path.stalled(now)
-        self._deadline = now
+        self.deadline = now
 
     def _want(self, wanted: _Wanted) -> None:
         if len(self.out) < _QUEUE_MAX:
@@ -299,13 +304,13 @@ class Links:
             self.stats.overflow += 1
 
     def _pull(self, path: Path) -> None:
-        self._deadline = min(self._deadline, path.due)
+        self.deadline = min(self.deadline, path.due)
 
     def _changed(self, peer: NodeId, path: Path, before: _Mark, now: float) -> None:
         """Draw the conclusions of what happened to a path."""
         due = path.due
-        if due < self._deadline:
-            self._deadline = due
+        if due < self.deadline:
+            self.deadline = due
         if (path.up, path.address, path.mtu.size) == before:
             return
         if path.up != before[0]:
@@ -318,7 +323,7 @@ class Links:
 
     def _select(self, chosen: Peer, now: float) -> None:
         chosen.select(now)
-        self._deadline = min(self._deadline, chosen.settles_at)
+        self.deadline = min(self.deadline, chosen.settles_at)
         self._measure()
 
     def _reach(self, peer: NodeId, path: Path) -> None:
@@ -394,9 +399,9 @@ class Links:
             del self._peers[node]
 
     def _tick_all_soon(self, now: float) -> None:
-        self._deadline = min((path.due for path in self._paths.values()), default=NEVER)
+        self.deadline = min((path.due for path in self._paths.values()), default=NEVER)
         for peer in self._peers.values():
-            self._deadline = min(self._deadline, peer.settles_at)
+            self.deadline = min(self.deadline, peer.settles_at)
 
     def rows(self) -> list[PathRow]:
         """Every path, sorted by peer and link, as `clusterctl links` prints it."""

@@ -342,13 +342,9 @@ class Path:
         if self.up:
             self.hurry(now)
 
-    def sent(self, size: int, now: float) -> bool:
-        """A datagram with `size` bytes of UDP payload went out on this path. True when `due` is now."""
-        self.tx_packets += 1
-        self.tx_bytes += size
-        if size <= self.mtu.plain or not self.mtu.sent(size):
-            return False
-        if self.timing.ping_interval <= _PROBE_EVERY or not self.up:
+    def sent_large(self, size: int, now: float) -> bool:
+        """A datagram went out on this path that is larger than `mtu.plain`. True when `due` is now."""
+        if not self.mtu.sent(size) or self.timing.ping_interval <= _PROBE_EVERY or not self.up:
             return False
         self.hurry(now)  # pings are rarer than a confirmation of the path MTU has to be
         return True

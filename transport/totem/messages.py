@@ -103,11 +103,12 @@ class Token:
     def encode(self) -> bytes:
         seq, head = self.seq, self.head
         count = len(self.arus)
-        fields = []
+        fields: list[int] = []
         for aru, claim in zip(self.arus, self.claims, strict=True):
-            fields.append(min(seq - aru, _U32_MAX))
+            below = seq - aru
             # A claim above the head, or too far below, cannot be said: saturating would over-state it.
-            fields.append(NO_CLAIM if claim is None or not 0 <= head - claim < NO_CLAIM else head - claim)
+            said = NO_CLAIM if claim is None or not 0 <= head - claim < NO_CLAIM else head - claim
+            fields += (below if below < _U32_MAX else _U32_MAX, said)
         for first, length in self.rtr:
             fields += (seq - first, length)
         return _TOKEN.pack(
@@ -144,7 +145,7 @@ class Token:
         entries = struct.unpack_from(f"!{2 * count}I", data, TOKEN_HEAD)
         arus = [seq - below for below in entries[::2]]
         claims = [None if below == NO_CLAIM else head - below for below in entries[1::2]]
-        if min(arus) < 0 or any(claim is not None and claim < 0 for claim in claims):
+        if min(arus) < 0 or min([claim for claim in claims if claim is not None], default=0) < 0:
             raise WireError("token: an entry lies below 0")
         rtr = []
         for below, length in _RTR.iter_unpack(data[TOKEN_HEAD + 8 * count :]):

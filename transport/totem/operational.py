@@ -120,7 +120,7 @@ class Operational:
         if ring.held is not None:
             self._at_rest(now)
             return
-        if self._ctx.backlog and self._want_at is None:
+        if self._ctx.backlog.waiting and self._want_at is None:
             self._want_at = max(now, self._due())
         if self._want_at is not None and now >= self._want_at:
             self._want(now)
@@ -149,7 +149,8 @@ class Operational:
         self._want_at = self._report_at = None
         self._want_again = WANT_AGAIN
         self._reported = (ring.window.aru, ring.my_claim)
-        ring.send(backlog)
+        if backlog.waiting:
+            ring.send(backlog)
         self._tell_claims()
         if not ring.others:
             self._single()
@@ -172,7 +173,7 @@ class Operational:
     def _may_rest(self, token: Token) -> bool:
         ring = self.ring
         return (
-            not self._ctx.backlog
+            not self._ctx.backlog.waiting
             and not token.rtr
             and ring.window.aru == token.seq
             and token.token_seq >= self._settled
@@ -273,8 +274,8 @@ class Operational:
     def _beat(self, sent_at: float, now: float) -> None:
         self._beat_at = now
         ring = self.ring
-        for node in ring.others:
-            self._ctx.events.append(Beat(node, ring.ring_id, sent_at))
+        if ring.others:
+            self._ctx.events.append(Beat(ring.others, ring.ring_id, sent_at))
 
     def _watch_lag(self, now: float) -> None:
         """One line when a member stays far behind, at most every LAG_LOG_EVERY for all of them."""

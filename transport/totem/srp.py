@@ -198,7 +198,7 @@ class Srp:
     def receive(self, sender: NodeId, frame: bytes, now: float) -> None:
         """An authentic, whole Totem message."""
         self._catch_up(now)
-        self._stir()
+        self.quiet = self._due_known = False
         ctx = self._ctx
         if not self._running:
             return
@@ -313,14 +313,16 @@ class Srp:
     def next_event(self) -> Event | None:
         """The next delivery, configuration change, progress, beat or disk request."""
         events = self._ctx.events
-        if not events and self._running:
+        if events:
+            return events.popleft()
+        if self._running:
             phase = self._membership.phase
             if isinstance(phase, Operational) and phase.ring.delivered < phase.ring.window.aru:
                 while not events and phase.deliver():
                     pass
         if not events:
             return None
-        self.quiet = False  # what was delivered makes room for what waits
+        self.quiet = False  # what is delivered now makes room for what waits
         return events.popleft()
 
     def next_timeout(self) -> float | None:

@@ -336,7 +336,8 @@ class Net:
 
             self.at(self.now + self.fsync * (0.5 + self.rng.random()), done)
         elif isinstance(event, Beat):
-            self._beat(node, event.peer, event.sent_at, event.sent_at)
+            for peer in event.peers:
+                self._beat(node, peer, event.sent_at, event.sent_at)
         elif isinstance(event, Progress):
             node.claims = event.values
         if self.watch is not None:

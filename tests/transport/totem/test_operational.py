@@ -104,7 +104,7 @@ def test_an_idle_ring_beats_at_least_every_eighth_of_the_token_timeout() -> None
 
 
 def test_beats_say_when_we_sent_what_came_back() -> None:
-    """A token that came back after a full rotation: a Beat for every other member (the lease's measure)."""
+    """A token that came back after a full rotation: a Beat of every other member (the lease's measure)."""
     net = ring_of(3)
     beats: list[tuple[float, Beat]] = []
 
@@ -114,7 +114,7 @@ def test_beats_say_when_we_sent_what_came_back() -> None:
 
     net.watch = watch
     net.run(2.0)
-    assert {beat.peer for _, beat in beats} == {1, 3}
+    assert {beat.peers for _, beat in beats} == {(1, 3)}
     assert all(0 < now - beat.sent_at <= net.config.token / 8 + 4 * HOP for now, beat in beats)
 
 
