@@ -110,7 +110,8 @@ def tell(plan: Plan, report: Report, name: str, seconds: float = SECONDS, folder
     for line in telling.lines(small.plan, failure):
         print(f"  {line}")
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{''.join(c if c.isalnum() else '-' for c in failure.promise.lower())}-{name}.json"
+    promise = "".join(sign if sign.isalnum() else "-" for sign in failure.promise.lower())
+    file = folder / f"{promise}-{name.removeprefix(f'{promise}-')}.json"  # a stored plan keeps its name
     file.write_text(Stored(small.plan, str(failure), failure.promise).text())
     shown = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
     print(f"stored: python -m tests.sim --plan {shown}", flush=True)

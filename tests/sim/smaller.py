@@ -7,11 +7,11 @@ draws at work, whoever else is taken out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from typing import TypeVar
 
 from quorum.options import QuorumOptions, check
-from tests.sim.actions import RETIRE, Action
+from tests.sim.actions import Action
 from tests.sim.network import Conditions
 from tests.sim.plan import Plan
 from tests.sim.settings import TOKEN_MS, Settings, possible
@@ -176,6 +176,13 @@ def plain_settings(plan: Plan) -> Iterator[Plan]:
         yield replace(plan, settings=replace(old, quorum=replace(old.quorum, **{option: default})))
 
 
+def without_extras(plan: Plan) -> Iterator[Plan]:
+    """Whatever a plan may have and need not: a field with a default has it."""
+    for each in fields(plan):
+        if each.default is not MISSING and each.name != "luck":
+            yield replace(plan, **{each.name: each.default})
+
+
 def plain_network(plan: Plan) -> Iterator[Plan]:
     """Links that lose nothing, equally long; clocks that agree; times of a local network."""
     even = dict.fromkeys(plan.skew, (0.0, 1.0))
@@ -185,7 +192,6 @@ def plain_network(plan: Plan) -> Iterator[Plan]:
     yield replace(plan, conditions=replace(plan.conditions, mtu=1500))
     yield replace(plan, lengths=(1.0,) * len(plan.links))
     yield replace(plan, skew=even)
-    yield replace(plan, retire_after=RETIRE[-1])
 
 
 def smaller_faults(plan: Plan) -> Iterator[Plan]:
@@ -235,6 +241,7 @@ PASSES: tuple[Pass, ...] = (
     fewer_faults,
     fewer_actions,
     fewer_nodes,
+    without_extras,
     plain_settings,
     fewer_links,
     plain_network,

@@ -22,6 +22,8 @@ from tests.sim.runs import Sums, failure_lines, from_line, to_line
 
 PLACE = ROOT / ".sim"
 PROGRESS = 10.0  # seconds between two lines of it
+LATE = 3  # times the --seconds: then a sweep ends even if too few count
+MANY = 10  # failures: more of them need no more time
 
 
 def options() -> argparse.ArgumentParser:
@@ -37,7 +39,7 @@ def options() -> argparse.ArgumentParser:
     add("--nice", type=int, default=19, metavar="N", help="how much they stand back for others, 0 to 19 (%(default)s)")
     add("--known", action="store_true", help="first all stored plans and all seeds that ever failed")
     add("--seconds", type=float, metavar="S", help="begin no more runs after that, but see --least")
-    add("--least", type=int, default=0, metavar="N", help="whatever the time, until N of them passed and count")
+    add("--least", type=int, default=0, metavar="N", help="up to three times as long, until N passed and count")
     add(
         "--shrink",
         type=float,
@@ -109,8 +111,11 @@ class Sweep:
         started = told = time.monotonic()
 
         def enough() -> bool:
-            late = asked.seconds is not None and time.monotonic() - started > asked.seconds
-            return late and self.sums.counted() >= asked.least
+            if asked.seconds is None:
+                return False
+            seconds = time.monotonic() - started
+            wanting = self.sums.counted() < asked.least and len(self.broken) < MANY
+            return bool(seconds > asked.seconds * (LATE if wanting else 1))
 
         def cases() -> Iterator[Case]:
             for case in known() if asked.known else []:

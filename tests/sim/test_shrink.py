@@ -43,13 +43,14 @@ def with_fault(kind: str, at_least: int = 5) -> Plan:
 
 def test_only_the_fault_that_matters_stays() -> None:
     """Of many faults, actions, nodes and settings one pause is left, and everything else is plain."""
-    plan = with_fault("pause")
+    plan = replace(with_fault("pause"), retire_after=0.5)
     small = small_of(plan, lambda plan: any(fault.kind == "pause" for fault in plan.faults))
     assert small.whole
     assert [fault.kind for fault in small.plan.faults] == ["pause"]
     assert small.plan.nodes == (1,) and small.plan.actions == () and len(small.plan.links) == 1
     assert small.plan.rate == 1.0 and small.plan.keys == 1 and small.plan.conditions.loss == 0.0
     assert small.plan.settings.quorum.votes == {1: 1} and small.plan.settings.totem == {}
+    assert small.plan.retire_after == 30.0
     fault = small.plan.faults[0]
     assert fault.at == pytest.approx(WARM) and fault.until - fault.at < 0.1
     assert small.plan.faults_end < fault.until + 2.0
@@ -146,6 +147,7 @@ def test_a_mutant_of_the_product_is_shrunk_told_and_stored(
     assert [fault.kind for fault in kept.plan.faults] == ["leave"]
     assert kept.plan.nodes == (1,) and kept.plan.faults[0].where == (1,)
     assert file.name == "no-exception-001000.json" and kept.found == "no exception: KeyError: 'nobody'"
+    assert shrink.tell(kept.plan, report, file.stem, 0.0, tmp_path) == file
     again = run_plan(kept.plan)
     assert kind_of(again) == kind_of(report) == ("no exception", "KeyError", "raises")
     story = capsys.readouterr().out

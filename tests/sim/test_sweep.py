@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -93,12 +94,18 @@ def test_a_sweep_that_was_broken_off_goes_on(
     assert "4 runs, 4 new seeds, the first 000000; 1 failed" in told
 
 
-def test_a_sweep_with_a_time_goes_on_until_enough_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """With --seconds and --least: no new run after that time, but as many as are needed before it may end."""
+@pytest.mark.parametrize("now, passed", [(100.0, 9), (200.0, 0)])
+def test_a_sweep_with_a_time_goes_on_until_enough_count(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, now: float, passed: int
+) -> None:
+    """With --seconds and --least: past its time it goes on until enough count, but not for three times as long."""
     result = tmp_path / "result"
-    swept(monkeypatch, tmp_path / "lines", "--seconds", "0", "--least", "9", "--result", str(result))
+    times = chain([0.0], repeat(now))
+    monkeypatch.setattr(sweep, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    code = swept(monkeypatch, tmp_path / "lines", "--seconds", "60", "--least", "9", "--result", str(result))
     told = json.loads(result.read_text())
-    assert (told["passed"], told["failed"]) == (9, 2)  # seeds 3 and 7 of the first eleven
+    assert told["passed"] == passed and told["failed"] == (2 if passed else 1)  # seeds 3 and 7; or: too few
+    assert code == 1
 
 
 def counted(seed: int, **other: float) -> Report:
