@@ -72,7 +72,8 @@ class Place:
 
     def start(self, node: int) -> None:
         """Start a daemon that does not run; it need not answer yet."""
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), cuts.ENVIRONMENT: self.lab.cuts_file}
+        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = {**os.environ, "PYTHONPATH": path, cuts.ENVIRONMENT: self.lab.cuts_file}
         command = [*self._wrap(node), *actions.daemon_command(self.lab, node)]
         with Path(self.lab.log(node)).open("ab") as log:
             self._log_began[node] = log.seek(0, os.SEEK_END)

@@ -133,6 +133,7 @@ class Torture:
         statuses: dict[int, Any] = {}
 
         def all_well() -> bool:
+            self.faults.watch()
             statuses.clear()
             for node in self.place.ids:
                 with self.place.client(node, 3.0) as client:
@@ -144,7 +145,6 @@ class Torture:
             return True
 
         well = until(began + HEALED_WITHIN, all_well)
-        self.faults.watch()
         if not well:
             silent = [node for node in self.place.ids if node not in statuses]
             if silent:
