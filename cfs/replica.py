@@ -395,6 +395,7 @@ class Replica:
                     self._waiting.barriers.delivered(message.number, self.log.end.index)
             case wire.Compare():
                 self._comparing.on_compare(sender, self._catchup.whole, self.log.end.index, self._now)
+                self._look_for_rot()
             case wire.Tree():
                 self._other_trees(self._comparing.on_tree(sender, message))
             case wire.Need():
@@ -439,6 +440,18 @@ class Replica:
         elif nodes:
             where = f"at log index {self._comparing.place}"
             self._say.error(f"store: the trees of {names(nodes)} differ from the others' {where}; they are resynced")
+
+    def _look_for_rot(self) -> None:
+        """S4: also a tree that was right once. Whoever finds that of its own memory need not ask who is right."""
+        path = self._store.rotten() if self._catchup.whole else None
+        if path is None:
+            return
+        what = f"{path} is not in memory as it was written: the memory of this host is not to be relied on"
+        if self._primary.ready - {self.me}:
+            self._store.distrust(self.log.end, what)
+            self._catchup.fell_behind()
+        else:
+            self._say.error(f"store: {what}; there is nobody to resync from, restart clusterd to read its disk")
 
     # --- the way to a primary ------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from cfs.history import History
 from cfs.limits import OUTCOMES, Limits
 from cfs.messages import Applied, Change, Code, Operation, Result
 from cfs.paths import parent
+from cfs.scrub import Scrub
 from cfs.staging import Staging
 from cfs.tree import Tree
 
@@ -118,6 +119,10 @@ class State:
     def buckets(self) -> tuple[_Bytes, ...]:
         """256 sums of 32 bytes: where they differ, the trees do (cfs/digest.py)."""
         return self._tree.digest.buckets()
+
+    def rotten(self, scrub: Scrub) -> str | None:
+        """See Scrub.part."""
+        return scrub.part(self._tree.entries)
 
     def parts(self) -> list[object]:
         """See Tree.parts."""

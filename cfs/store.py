@@ -18,6 +18,7 @@ from cfs.log import NO_MARK, Log, Mark
 from cfs.messages import Applied, Kind, Operation
 from cfs.receiving import Received
 from cfs.records import MAX_NODES, START, Lineage, LogPosition, LogRecord, RecordKind
+from cfs.scrub import Scrub
 from cfs.state import State
 from cfs.status import StoreSettings
 from cfs.tree import Tree
@@ -51,6 +52,7 @@ class LocalStore:
         self._checkpointed = image.position.index
         self._checkpoint_bytes = 0
         self._gone: list[object] = []  # what an earlier store was made of: let go of a little in each turn
+        self._scrub = Scrub()
         self._sample_at = 0
         self.sampled: bytes | None = None
         self.behind = False
@@ -125,15 +127,21 @@ class LocalStore:
         self._sample_at = index
         self.sampled = self.state.digest() if self.state.index == index else None
 
-    def distrust(self, base: LogPosition) -> None:
+    def rotten(self) -> str | None:
+        """Look at the next part of the tree: the path of an entry that is not what was written there, if any."""
+        return self.state.rotten(self._scrub)
+
+    def distrust(self, base: LogPosition, trouble: str = "") -> None:
         """The others do not count this store: it does not, and is not shown, until resynced.
 
-        base: where the leader's log ends. With the same log and another tree, the whole tree is taken anew.
+        trouble: what was found here, not by them.  base: where the leader's log ends. With the same log and another
+        tree, the whole tree is taken anew.
         """
         self.take_all = self.log.end == base
         self.trouble = "the others know of writes it once had on disk"
         if self.take_all:
             self.trouble = "its tree differs from the others' at the same place of the log"
+        self.trouble = trouble or self.trouble
         self.health = Health.LOST
         self._say.error(f"store: not to be relied on, {self.trouble}; resyncing")
 

@@ -20,6 +20,7 @@ from tests.sim.checkers import (
     groups,
     linearizability,
     liveness,
+    memory,
     once,
     quorum,
     replay,
@@ -154,7 +155,7 @@ class Cluster:
         self.workload = workload
         self._tree_load = TreeLoad(plan, self.clock, plan.random("tree"), self.hosts, workload)
         self.processes = Processes(self.clock, plan.random("groups"), self.hosts)
-        self._group_messages = 0
+        self._group_messages = self._memory_rot = 0
         self._trace = trace
         self._undecided = self._watched = self._replayed = 0
         self._random = random
@@ -291,10 +292,29 @@ class Cluster:
             clock.run(clock.now + LEASE_CHECK)
         liveness.check_last_writes(clock.now, last)
         self.administrator.check_calm(clock.now)
+        if plan.memory_rot:
+            self._rot_in_memory()
         for kind, strangers in self._strangers.items():
             attack.check_strangers(clock.now, STRANGERS[kind], strangers.members, THEIRS)
         self._finish()
         self._check()
+
+    def _rot_in_memory(self) -> None:
+        """S4: the trees of all members are compared while anything is written, and who has another one is resynced."""
+        listed, random = self.administrator.listed(), self.plan.random("memory rot")
+        rotten = self.hosts[random.choice(listed)]
+        path = rotten.rot_in_memory(random) if len(listed) >= 3 else None
+        if path is None:
+            return
+        self._say(f"a bit of {path} flips in the memory of node {rotten.me}")
+        before = {node: self.hosts[node].storage.transfers for node in listed}
+        last = self.workload.write_at(next(node for node in listed if node != rotten.me))
+        self.clock.run(self.clock.now + memory.COMPARED_WITHIN * self.plan.settings.slowness)
+        resynced = [node for node in listed if self.hosts[node].storage.transfers > before[node]]
+        memory.check(self.clock.now, rotten.me, resynced)
+        liveness.check_store(self.clock.now, self._conditions_of_nodes())
+        liveness.check_last_writes(self.clock.now, [last])
+        self._memory_rot += 1
 
     def _at_rest(self) -> bool:
         """Has every process heard what it sent? The stores compare their trees at any moment, also the last one."""
@@ -443,6 +463,7 @@ class Cluster:
             did["operator overrides"] += log.total(administration.DONE, kind)
         did.update({name: count for name, count in self._attacker.did.items() if name not in ATTACKS})
         did["runs with strangers as the only trouble"] = int(self.plan.attacked_alone)
+        did["bit flipped in memory"] = self._memory_rot
         did["machines joined"] = log.total(administration.DONE, "add")
         return did
 

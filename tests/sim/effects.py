@@ -57,6 +57,7 @@ SINGLE = (
     "woken with stale timers",
     "writes lost before their fsync",
     "torn writes",
+    "bit flipped in memory",
     "operator overrides",
     "machines joined",
     "replayed from before a restart",

@@ -101,6 +101,7 @@ class Host:
         self._cost_factor = 1.0
         self.paused = False
         self.paused_for = 0.0
+        self.rotten = False  # its tree in memory is damaged, and it was not resynced since
         self._paused_at = 0.0
         self._leaving = False
         self._gone: set[LinkId] = set()  # links whose address this machine does not have now
@@ -478,6 +479,7 @@ class Host:
                 for watcher in self._world.watchers:
                     watcher.changed(self.me)
             case Replaced():
+                self.rotten = False
                 for watcher in self._world.watchers:
                     watcher.replaced(self.me)
             case StatusChanged():
@@ -588,9 +590,25 @@ class Host:
         """The epoch in which an answer given now is given: that of the log's end."""
         return self.node.replica.log.end.epoch if self.node is not None else NO_RING
 
+    def rot_in_memory(self, random: Random) -> str | None:
+        """A bit of some file flips in the tree that this node has in memory; which file, None where it has none."""
+        node = self.node
+        assert node is not None
+        tree = node.replica.state._tree
+        files = sorted(path for path, entry in tree.entries.items() if entry.data)
+        if not files:
+            return None
+        entry = tree.entries[random.choice(files)]
+        place = random.randrange(len(entry.data))
+        entry.data = (
+            entry.data[:place] + bytes([entry.data[place] ^ 1 << random.randrange(8)]) + entry.data[place + 1 :]
+        )
+        self.rotten = True
+        return entry.path
+
     def sample(self) -> None:
         node = self.node
-        if node is not None and node.replica.readable():
+        if node is not None and node.replica.readable() and not self.rotten:
             state = node.replica.state
             epoch = node.replica.log.epoch_at(state.index)
             now = self._world.clock.now

@@ -39,6 +39,7 @@ class Plan:
 
     lengths: how many times the usual delay each link has.
     wake_delay: seconds from a datagram's arrival to the process that reads it, with all that came meanwhile.
+    memory_rot: once all is well again, a bit flips in the tree that some node has in memory.
     luck: another number lets everything that is not planned fall out otherwise: delays, losses, what clients do.
     """
 
@@ -59,6 +60,7 @@ class Plan:
     actions: tuple[Action, ...] = ()
     retire_after: float = RETIRE[-1]
     luck: int = 0
+    memory_rot: bool = False
 
     def random(self, name: str) -> Random:
         """The Random that draws one aspect of what happens while this plan runs."""
@@ -90,7 +92,8 @@ class Plan:
         what = (
             f"{len(self.nodes)} node{'s' * (len(self.nodes) > 1)}{votes}, {links}, {network}, {self.settings}; {load}"
         )
-        return f"{what}; faults: {kinds or 'none'}{administrator}"
+        rot = "; a bit flips in memory" if self.memory_rot else ""
+        return f"{what}; faults: {kinds or 'none'}{administrator}{rot}"
 
 
 def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
@@ -148,5 +151,6 @@ def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
         faults_end=last,
         actions=actions.draw(random, drawn, kinds_drawn, WARM, last) if not alone else (),
         retire_after=retire_after,
+        memory_rot=count >= 3 and aspect(seed, "memory rot").random() < 0.06,
     )
     return plan, plan.random("run")
