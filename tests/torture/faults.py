@@ -69,10 +69,10 @@ class Faults:
             case "disk":
                 undo = self._fill(step.node)
             case "rotate":
-                self._helped(step, lambda: self._rotate(step.node))
+                self._helped(step, self._rotate)
                 return
             case "reload":
-                self._helped(step, lambda: self._reload(step.node, step.amount))
+                self._helped(step, lambda node: self._reload(node, step.amount))
                 return
             case _:
                 self._place.obstruct(step)
@@ -95,7 +95,7 @@ class Faults:
         for step, _ in list(self._under_way):
             self.end(step)
         for helper in self._helpers:
-            helper.join(5 * CHANGE)
+            helper.join(2 * CHANGE * len(self._place.ids))
         self._helpers.clear()
 
     # processes and their disks
@@ -145,15 +145,22 @@ class Faults:
 
     # changes an administrator makes; they may be refused, and take seconds, so others make them
 
-    def _helped(self, step: Step, change: Callable[[], None]) -> None:
+    def _helped(self, step: Step, change: Callable[[int], None]) -> None:
+        """Asked of the step's node, and of the others in turn while nobody does it."""
+        first = self._place.ids.index(step.node)
+        nodes = self._place.ids[first:] + self._place.ids[:first]
+
         def run() -> None:
-            try:
-                change()
-                self._log(f"done: {step}")
+            for node in nodes:
+                try:
+                    change(node)
+                except ClientError as error:
+                    self._log(f"{step}: node {node}: {error.code}: {error.message}")
+                    continue
+                self._log(f"done: {step}: node {node}")
                 self.done[step.kind] += 1
-            except ClientError as error:
-                self._log(f"{step}: {error.code}: {error.message}")
-                self.refused[step.kind] += 1
+                return
+            self.refused[step.kind] += 1
 
         helper = threading.Thread(target=run, daemon=True)
         helper.start()

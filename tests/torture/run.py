@@ -19,7 +19,7 @@ from tests.torture.disks import Disks, Read
 from tests.torture.faults import Broken, Faults
 from tests.torture.judges import Judge, Round
 from tests.torture.listeners import Listener, Watcher, ring_of
-from tests.torture.moments import clock, until
+from tests.torture.moments import Pulse, clock, until
 from tests.torture.place import Place
 from tests.torture.plan import Planner, Step
 from tests.torture.verdicts import Board
@@ -57,6 +57,7 @@ class Torture:
         self._listeners = [
             Listener(node, path, self.board, lambda node=node: lives[node]) for node, path in sockets.items()
         ]
+        self._pulse = Pulse()
         self._watchers = [Watcher(number, self._draw.getrandbits(64), sockets) for number in range(WATCHERS)]
 
     def tell(self, line: str) -> None:
@@ -68,11 +69,11 @@ class Torture:
         for node in self.place.ids:
             self.faults.boot(node)
         self._whole("after the start")
-        for looks_on in (*self._listeners, *self._watchers):
+        for looks_on in (*self._listeners, *self._watchers, self._pulse):
             looks_on.start()
 
     def stop(self) -> None:
-        for looks_on in (*self._listeners, *self._watchers):
+        for looks_on in (*self._listeners, *self._watchers, self._pulse):
             looks_on.enough.set()
         self._story.close()
 
@@ -217,7 +218,7 @@ class Torture:
             {node: verdicts for node, (verdicts, _) in told.items()},
             [sample for _, samples in told.values() for sample in samples],
             [self._told_all(watcher) for watcher in self._watchers],
-            self.faults.paused.copy(),
+            [*self.faults.paused, *((0, since, to) for since, to in self._pulse.take())],
         )
         self.faults.paused.clear()
         kept = self._write_down(folder, seen, read)

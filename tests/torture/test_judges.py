@@ -181,10 +181,11 @@ def test_a_record_that_no_disk_has_is_found(tmp_path: Path) -> None:
 
 
 def test_a_stop_of_its_node_excuses_a_late_answer() -> None:
-    """S3 counts from the last attempt, and for the time that the process could run."""
+    """S3 counts from the last attempt, and for the time that the process could run; node 0 is the whole machine."""
     call = calls()[0]
     call.asked, call.ended = 10.0, 20.0
     assert paused([(1, 5.0, 12.0), (1, 15.0, 17.0), (2, 10.0, 20.0)], call) == 4.0
+    assert paused([(0, 19.5, 30.0)], call) == 0.5
 
 
 def test_doubts_are_asked_of_every_node() -> None:
