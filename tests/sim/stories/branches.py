@@ -34,6 +34,7 @@ WAYS = (
     "without power after",
 )  # how a node may die at an input
 CPU = 60  # seconds after which a branch counts as one that never ends; the slowest takes a hundredth
+PAIRS_WHOLE = 20  # times as many pairs where every step is tried
 WHOLE = "STORIES_WHOLE"  # set in the environment: every step, not a sample
 
 
@@ -139,12 +140,14 @@ class Stretch:
     def _choose(self, ways: list[int]) -> None:
         """Evenly over all steps, and the pairs among them by a Random of this stretch's own."""
         every = [(step, way) for step, count in enumerate(ways) for way in range(count)]
-        wanted = len(every) if os.environ.get(WHOLE) else min(self._sample, len(every))
+        whole = bool(os.environ.get(WHOLE))
+        wanted = len(every) if whole else min(self._sample, len(every))
         singles = [every[len(every) * k // wanted] for k in range(wanted)]
         for step, way in singles:
             self._chosen.setdefault(step, []).append((way, 0))
-        again = [self._random.choice(every) for _ in range(self._pairs * len(singles) // max(1, self._sample))]
-        for step, way in again if every else []:
+        pairs = (self._pairs * PAIRS_WHOLE if whole else self._pairs) if every else 0
+        again = [self._random.choice(every) for _ in range(pairs)]
+        for step, way in again:
             self._chosen.setdefault(step, []).append((way, self._random.randint(1, max(1, len(ways) - step))))
         self._fork.counts.append(Count(self._what, len(singles), len(every)))
         if again:
