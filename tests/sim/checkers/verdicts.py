@@ -190,10 +190,12 @@ class Follower:
             self._until = min(self.lease_until(now, device=False), now + SHARE * self._t_excl)
         self._syncing, self._ring = True, ring
         self._beats.clear()
+        pending, self.model.timer = self.model.timer, False
         self.model.sync_init(members)
         self._t_excl = self.model.options.t_excl
-        if self.model.timer:
+        if self.model.timer:  # starts again only where its rule says so: else what runs goes on
             self._window = now + self.model.options.last_man_standing_window
+        self.model.timer |= pending
         self._device_due = self.model.registered and self.model.alive
         if self._device_due:
             self._device = now + self.model.options.device_sync_timeout
