@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -68,9 +69,16 @@ class Recipe:
         return public_half(self._private[node])
 
     def make(
-        self, me: NodeId, image: StoreImage, files: dict[str, bytes], entropy: Entropy, now: float, log: Log
+        self,
+        me: NodeId,
+        image: StoreImage,
+        files: dict[str, bytes],
+        date: Callable[[], int],
+        entropy: Entropy,
+        now: float,
+        log: Log,
     ) -> tuple[Node, Keyring]:
-        """A process that starts on this machine with what its disk holds, and its cluster keys."""
+        """A process that starts on this machine with what its disk holds, and its cluster keys. date: as in `build`."""
         who = Who(node=str(me))
 
         def loader(text: bytes) -> Loaded:
@@ -96,7 +104,7 @@ class Recipe:
             self._private[me],
             keyring,
             remembered,
-            lambda: int(now),
+            date,
             entropy,
             now,
             log,

@@ -44,6 +44,7 @@ from transport.ids import NO_RING, LinkId, NodeId, RingId
 WAKE_COST = 100e-6  # seconds a process is busy with one wake-up, as measured, and with each datagram of it
 DATAGRAM_COST = 20e-6
 GONE = "its address is not on this host"
+EPOCH = 1_700_000_000  # what the wall clocks say at the beginning, Unix seconds
 SOCKET_BUFFER = 2000  # datagrams the kernel keeps for a process that does not read
 
 
@@ -101,6 +102,7 @@ class Host:
         self._cost_factor = 1.0
         self.paused = False
         self.paused_for = 0.0
+        self._stepped = 0.0  # seconds by which its wall clock was set
         self.rotten = False  # its tree in memory is damaged, and it was not resynced since
         self._paused_at = 0.0
         self._leaving = False
@@ -142,7 +144,7 @@ class Host:
         self.log = log = NodeLog(world.trace, self.me, lambda: world.clock.now)
         entropy = world.random.randbytes
         world.administrator.equip(self.me)
-        made = world.recipe.make(self.me, self.storage.load(), self.storage.files, entropy, self.now(), log)
+        made = world.recipe.make(self.me, self.storage.load(), self.storage.files, self.date, entropy, self.now(), log)
         node, self._keyring = made
         ring = evs.Trace(self.me, 0)
         self.process = Process(self.me, self.process_number, world.clock.now, ring)
@@ -321,8 +323,13 @@ class Host:
             )
         )
 
-    def clock_jumped(self) -> None:
-        """The wall clock was stepped, or the machine goes on from a snapshot."""
+    def date(self) -> int:
+        """The wall clock of this machine, Unix seconds."""
+        return int(EPOCH + self._stepped + self.now())
+
+    def clock_jumped(self, seconds: float) -> None:
+        """The wall clock was stepped, and the driver sees it (transport/io/driver.py)."""
+        self._stepped += seconds
         self._do(lambda node: node.renew_keys(self.now()))
 
     def set_address(self, link: LinkId, gone: bool) -> None:

@@ -34,7 +34,7 @@ WORDS = {
     "disk-hung": "{where}: the disk does not answer",
     "disk-full": "{where}: the disk is full",
     "disk-broken": "{where}: every write to the disk fails",
-    "clock-jump": "{where}: the wall clock jumps",
+    "clock-jump": "{where}: the wall clock jumps by {amount} s",
     "address-gone": "{where} has no address on link {others} any more",
     "device-cut": "{where} does not reach the quorum device",
     "device-down": "the quorum device is down",

@@ -197,5 +197,7 @@ def machines(seed: int, nodes: tuple[NodeId, ...], links: tuple[LinkId, ...], la
             until = min(last - 0.2, at + random.uniform(0.2, 4.0))
             node, link, size = random.choice(nodes), random.choice(links), random.choice((600.0, 1000.0, 1300.0))
             other = (link,) if kind == "address-gone" else ()
-            found.append(Fault(kind, at, until, (node,), other, size if kind == "too-big" else 0.0, number))
+            step = random.choice((-1, 1)) * random.choice((1.0, 3600.0, 4e7))  # seconds
+            amount = {"too-big": size, "clock-jump": step}.get(kind, 0.0)
+            found.append(Fault(kind, at, until, (node,), other, amount, number))
     return tuple(found)
