@@ -20,6 +20,7 @@ def check(history: History) -> None:
     check_every_call_ended(history)
     check_refused_never_appears(history)
     check_acked_is_kept(history)
+    check_nothing_is_thrown_away(history)
     check_revisions_follow_real_time(history)
     check_digests(history)
     check_reads_never_go_back(history)
@@ -108,6 +109,22 @@ def check_acked_is_kept(history: History) -> None:
                 raise Violation(at, "S1", f"lost on node {store.node}: {call} ({call.id.hex()})")
             if call.outcome == ACKED and found[1] != call.revision:
                 raise Violation(at, "S1", f"node {store.node} has it as revision {found[1]}: {call}")
+
+
+def check_nothing_is_thrown_away(history: History) -> None:
+    """S5: what was in a log, acknowledged or not, is done in the end or was set aside on the disk that had it. Not
+    judged where a disk may have taken it along: one that was lost since, or of a node that is none any more."""
+    kept = {ident for store in history.final for ident in (*store.outcomes, *store.discarded)}
+    if not history.final or {process.node for process in history.processes} - {s.node for s in history.final}:
+        return
+    spared = taken_by_power(history)
+    last_loss = max((at for at, _ in history.disk_losses), default=-1.0)
+    kept |= spared
+    for call in history.calls:
+        if call.id in history.logged and call.id not in kept and call.invoked > last_loss:
+            raise Violation(
+                call.ended or 0.0, "S5", f"in a log, and neither done nor set aside: {call} ({call.id.hex()})"
+            )
 
 
 def check_revisions_follow_real_time(history: History) -> None:

@@ -205,6 +205,20 @@ def test_a_refused_operation_in_a_log_is_caught() -> None:
     assert broken(store.check_refused_never_appears, history) == "S3"
 
 
+def test_what_vanished_from_a_log_is_caught() -> None:
+    """S5: also a write that nobody acknowledged is set aside before a merge discards it."""
+    history = history_of(call(1, "put", 0.0, 1.0, UNKNOWN))
+    history.final = stores({})
+    store.check_nothing_is_thrown_away(history)
+    history.logged = frozenset([ident(1)])
+    assert broken(store.check_nothing_is_thrown_away, history) == "S5"
+    history.disk_losses = [(2.0, 1)]
+    store.check_nothing_is_thrown_away(history)
+    history.disk_losses = []
+    history.final[1].discarded = frozenset([ident(1)])
+    store.check_nothing_is_thrown_away(history)
+
+
 def test_two_trees_at_one_revision_are_caught() -> None:
     """S4: the same revision, the same digest."""
     history = history_of()
