@@ -12,7 +12,7 @@ import hashlib
 
 from transport.codec import Reader, Writer
 from transport.core import Entropy
-from transport.errors import WireError
+from transport.errors import BadArgument, Refused, WireError
 from transport.keyring import MAX_SECRET, Keyring
 
 FIRST_GENERATION = 1
@@ -53,9 +53,19 @@ def restore(authkey: bytes, saved: bytes | None) -> Keyring:
         reader.end()
     except WireError:
         return fresh
-    secrets = {generation: secret for generation, live, secret in keys if live}
-    if hashlib.sha256(saved[:-32]).digest() != checksum or current not in secrets:
+    if hashlib.sha256(saved[:-32]).digest() != checksum:
         return fresh
+    try:
+        return _keyring(current, keys)
+    except (BadArgument, Refused):  # keys that no keyring holds together
+        return fresh
+
+
+def _keyring(current: int, keys: list[tuple[int, int, bytes]]) -> Keyring:
+    """Of (generation, live, secret). Raises BadArgument, Refused."""
+    secrets = {generation: secret for generation, live, secret in keys if live}
+    if current not in secrets:
+        raise Refused(f"cluster key generation {current} is not among them")
     keyring = Keyring(current, secrets.pop(current))
     for generation, secret in sorted(secrets.items()):
         if generation > current:

@@ -1,5 +1,7 @@
 """Cluster keys across restarts."""
 
+import hashlib
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,3 +57,18 @@ def test_damaged_file_is_not_used(junk: bytes, at: int):
     damaged = saved[:at] + junk + saved[at + len(junk) :]
     generation = keystore.restore(authkey, damaged).current.generation
     assert generation == (7 if damaged == saved else keystore.FIRST_GENERATION)
+
+
+def test_keys_that_contradict_each_other_are_not_used():
+    """A checksum does not make a file right: one generation both live and retired, a key that is too short."""
+    for live, secret in ((0, NEXT), (1, b"short")):
+        keyring = Keyring(3, KEY)
+        keyring.add(4, NEXT)
+        _, saved = keystore.save(keyring)
+        head = saved[: 1 + 32 + 8]
+        one = (3).to_bytes(8, "big") + b"\1" + len(KEY).to_bytes(4, "big") + KEY
+        other = (3 if not live else 4).to_bytes(8, "big") + bytes([live]) + len(secret).to_bytes(4, "big") + secret
+        body = head + b"\2" + one + other
+        assert saved.startswith(head + b"\2" + one)
+        again = keystore.restore(KEY, body + hashlib.sha256(body).digest())
+        assert again.current.generation == keystore.FIRST_GENERATION
