@@ -98,7 +98,7 @@ def _sources() -> str:
 
 
 def clean() -> bool:
-    """Is the checkout exactly its commit? What the shrinker stores is left aside."""
+    """Is the checkout exactly its commit? What the shrinker stores is left aside. Only where there is a commit."""
     command = ["git", "status", "--porcelain", "--", ".", ":!tests/sim/found", ":!docs/seeds-run.md"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return done.returncode == 0 and not done.stdout

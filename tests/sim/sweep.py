@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.sim import ledger, pool, shrink
-from tests.sim.cases import ROOT, Case, clean, first_seed, known, seed_of, state
+from tests.sim.cases import ROOT, Case, clean, commit, first_seed, known, seed_of, state
 from tests.sim.cluster import Report
 from tests.sim.runs import Sums, failure_lines, from_line, to_line
 
@@ -60,10 +60,10 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("say how much: --count, --seconds or both")
     if asked.record and (asked.count is None or asked.known or asked.seconds is not None):
         parser.error("--record is for whole ranges: --first and --count, without --known and --seconds")
-    if asked.record and not clean():
+    if asked.record and not (commit() and clean()):
         parser.error("--record needs a checkout without changes: commit first, or use a clone")
     first = first_seed() if asked.first is None else asked.first
-    where = state()[:12] if clean() else ""
+    where = "" if commit() and not clean() else state()[:12]
     file = asked.file or PLACE / f"{where or 'changed'}-{first:06x}.jsonl"
     if not where and asked.file is None:
         file.unlink(missing_ok=True)  # another tree's runs say nothing of this one

@@ -12,7 +12,7 @@ from tests.sim.clock import Clock
 from tests.sim.cluster import run_seed
 
 ROOT = Path(__file__).resolve().parents[2]
-PRINT = "from tests.sim.cluster import run_seed; print(run_seed({seed}).fingerprint)"
+PRINT = "from tests.sim.cluster import run_seed; print(run_seed({seed}, 3).fingerprint)"
 
 
 def test_the_same_seed_gives_the_same_trace_in_any_process() -> None:
@@ -30,7 +30,7 @@ def test_the_same_seed_gives_the_same_trace_in_any_process() -> None:
         )
         prints.append(done.stdout.strip())
     lines: list[str] = []
-    prints.append(run_seed(seed, watched=frozenset({1, 2}), echo=lines.append).fingerprint)
+    prints.append(run_seed(seed, 3, watched=frozenset({1, 2}), echo=lines.append).fingerprint)
     assert len(set(prints)) == 1 and prints[0]
     assert lines
 
