@@ -21,7 +21,7 @@ from tests.sim.cluster import Report, run_plan
 from tests.sim.coverage import Coverage
 from tests.sim.guard import at_most
 from tests.sim.plan import Plan
-from tests.sim.runs import Sums, failure_lines
+from tests.sim.runs import Sums, failure_lines, judgements
 from tests.sim.stored import NoPlan, Stored
 
 
@@ -112,6 +112,7 @@ def run(cases: list[Case], asked: argparse.Namespace, one: bool, after: int, cou
         print("\n".join(coverage.report()))
     print(sums)
     print(sums.effects())
+    print(sums.judged())
     problems = sums.problems(whole=len(sums.reports) >= 100)
     for problem in problems:
         print(problem)
@@ -127,7 +128,8 @@ def held(report: Report) -> str:
     counts = report.counts
     speed = counts["seconds"] / report.wall if report.wall else 0.0
     rest = ", ".join(f"{counts.get(name, 0):.0f} {name.replace('_', ' ')}" for name in ("acked", "gathers", "merges"))
-    return f"ok: {counts['seconds']:.1f} s in {report.wall:.2f} s ({speed:.0f}x), {rest}, trace {report.fingerprint}"
+    text = f"ok: {counts['seconds']:.1f} s in {report.wall:.2f} s ({speed:.0f}x), {rest}, trace {report.fingerprint}"
+    return f"{text}; {judgements(lambda name: counts.get(name, 0))}"
 
 
 if __name__ == "__main__":

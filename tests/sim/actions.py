@@ -35,6 +35,8 @@ HARMLESS = ("priority", "token", "two-changes", "wrong", "stale", "cancel-wait")
 OVERRIDES = ("set-expected", "set-votes")
 # These change how many votes it takes, or who has them.
 MOVING = ("votes", "expected", "add", "remove", "rejoin", *OVERRIDES)
+# These change who is a node.
+MEMBERS = ("add", "remove", "rejoin")
 # These change who holds data, or with what weight: not where a disk is lost too, nor power with data in memory (S1).
 DATA = ("votes", "remove", "rejoin")
 # A node that is away could not find the others any more if these were done together or again.

@@ -17,9 +17,9 @@ from clusterd.reconfigure import Concluded
 from clusterd.removals import NAME as REMOVALS
 from tests.sim.actions import Action
 from tests.sim.build import AUTHKEY, CONFIG, KEYRING, MOVED, Recipe
+from tests.sim.checkers import administration
 from tests.sim.checkers.administration import DONE, REFUSED, UNKNOWN, Change, InForce, Keys, Log, Notice
 from tests.sim.clock import Clock
-from tests.sim.history import Violation
 from tests.sim.host import Host
 from tests.sim.network import address_of
 from tests.sim.texts import Draft, votes_in
@@ -324,12 +324,7 @@ class Administrator:
 
     def check_calm(self, now: float) -> None:
         """Raises Violation."""
-        for change in self._calm:
-            if change.outcome != DONE:
-                text = f"{change.what} at node {change.node} after everything healed: {change.outcome} {change.why}"
-                raise Violation(now, "A2", text.rstrip())
-        if self._calm and self._present_rings() != self._rings:
-            raise Violation(now, "L4", "the ring was formed again while a change or a rotation was made in a calm")
+        administration.check_calm(now, self._calm, self._rings, self._present_rings())
 
     def _present_rings(self) -> dict[NodeId, RingId]:
         nodes = {node: self._hosts[node].node for node in self.listed()}

@@ -9,13 +9,14 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from tests.sim import actions, effects
+from tests.sim import actions, drills, effects
 from tests.sim.admin import Administrator, links_of
 from tests.sim.attacker import Attacker
 from tests.sim.build import Recipe
 from tests.sim.checkers import (
     administration,
     attack,
+    calm,
     evs,
     groups,
     linearizability,
@@ -29,7 +30,7 @@ from tests.sim.checkers import (
     watches,
 )
 from tests.sim.clock import Clock
-from tests.sim.device import Arbiter
+from tests.sim.device import VALID, Arbiter
 from tests.sim.effects import PACKETS
 from tests.sim.faults import Faults
 from tests.sim.groups import Processes
@@ -51,6 +52,35 @@ LEASE_CHECK = 0.05  # seconds between looks at who says quorate, beside every ch
 SAMPLE = 0.2  # seconds between samples of every store
 REST_WITHIN = 1.0  # seconds behind the end in which what is on its way arrives; what does not is E7's to tell
 ENOUGH = {"nodes": 3, "seconds": 15.0, "faults": 3, "acked": 50}  # what a run must have done to count
+JUDGED = "judged "  # begins the name of each figure that tells how often a promise was judged
+# Each must have been judged in some of many runs, or its checker looks at nothing.
+PROMISES = (
+    "E1-E15",
+    "G1-G6",
+    "A1",
+    "A2",
+    "A3",
+    "A4",
+    "Q1",
+    "Q2",
+    "Q3",
+    "Q4",
+    "Q4 on waking",
+    "Q5",
+    "S1",
+    "S2",
+    "S3",
+    "S4",
+    "S5",
+    "S6",
+    "once",
+    "watch",
+    "X2",
+    "L1",
+    "L2",
+    "L3",
+    "L4",
+)
 TOTALS = (
     "gathers",
     "recoveries_with_messages",
@@ -148,6 +178,7 @@ class Cluster:
             for fault in plan.faults
             if fault.kind in DISK_LOSSES
         ]
+        self.judged: Counter[str] = Counter()
         self.arbiter = Arbiter()
         self.network = Network(self.clock, random, self._deliver, self._refused)
         self.hosts: dict[NodeId, Host] = {}
@@ -184,6 +215,7 @@ class Cluster:
             workload,
             self._acked,
             self._look_at_leases,
+            self._woke,
             self.processes,
             self.administrator,
             self.verdicts,
@@ -296,6 +328,9 @@ class Cluster:
             self._rot_in_memory()
         for kind, strangers in self._strangers.items():
             attack.check_strangers(clock.now, STRANGERS[kind], strangers.members, THEIRS)
+        self._drill()
+        for watcher in self._watchers:
+            watcher.check_up_to_date(clock.now)
         self._finish()
         self._check()
 
@@ -315,6 +350,30 @@ class Cluster:
         liveness.check_store(self.clock.now, self._conditions_of_nodes())
         liveness.check_last_writes(self.clock.now, [last])
         self._memory_rot += 1
+
+    def _drill(self) -> None:
+        """Single troubles in the calm; then all is as it was."""
+        plan, clock = self.plan, self.clock
+        if not plan.drills:
+            return
+        self._faults.schedule(plan.drills)
+        clock.run(drills.end(plan.drills, plan.tempo))
+        listed = self.administrator.listed()
+        liveness.check_ring(clock.now, listed, self._conditions_of_nodes())
+        over = clock.now + liveness.STORE_WITHIN * plan.settings.slowness
+        while not self._at_rest() and clock.now < over:
+            clock.run(clock.now + LEASE_CHECK)
+        liveness.check_store(clock.now, self._conditions_of_nodes())
+
+    def _check_calm(self) -> None:
+        """L2 to L4."""
+        plan, log = self.plan, self.administrator.log
+        troubles = [calm.Trouble(fault.kind, fault.at, fault.until) for fault in (*plan.faults, *plan.drills)]
+        changes = (
+            [action.at for action in plan.actions] + [one.at for one in log.in_force] + [key.at for key in log.keys]
+        )
+        changes += [change.ended for change in log.changes]
+        self.judged.update(calm.check(self.history, troubles, changes, plan.tempo, self.clock.now))
 
     def _at_rest(self) -> bool:
         """Has every process heard what it sent? The stores compare their trees at any moment, also the last one."""
@@ -349,6 +408,8 @@ class Cluster:
         for node, host in self.hosts.items():
             host.finish()
             logged |= host.storage.ever_logged
+            for version, votes in host.storage.data_sets:
+                history.data_sets.setdefault(version, set()).add(votes)
             for ring, record in sorted(host.storage.epochs.items()):
                 history.epochs.setdefault(ring, record)
             for place, body in host.storage.records.items():
@@ -370,16 +431,26 @@ class Cluster:
         history.logged = frozenset(logged)
 
     def _check(self) -> None:
-        evs.check(self.history)
+        history, judged = self.history, self.judged
+        judged["E1-E15"] = evs.check(history)
         self._group_messages = groups.check(self.processes.lives, self.administrator.listed())
-        administration.check(self.administrator.log, self.history, self._one_line)
-        quorum.check(self.history)
-        store.check(self.history)
-        store.check_epochs_form_one_line(self.history)
-        self._watched = watches.check(self.history)
-        once.check(self.history)
-        self._replayed = replay.check(self.history)
-        self._undecided = linearizability.check(self.history)
+        judged["G1-G6"] = self._group_messages
+        judged.update(administration.check(self.administrator.log, history, self._one_line))
+        self._check_calm()
+        judged.update(quorum.check(history))
+        judged.update(store.check(history))
+        judged["watch"] = self._watched = watches.check(history)
+        judged["once"] = once.check(history)
+        self._replayed = replay.check(history)
+        judged["S4"] += self._replayed
+        self._undecided = linearizability.check(history)
+        judged["S2"] = sum(len(calls) for _, calls in linearizability.registers(history))
+        judged["Q2"], judged["L1"] = self.verdicts.judged, 1
+        judged["Q3"] += self.verdicts.barriers
+        judged["Q4"] = self._leases.judged
+        judged["Q4 on waking"] = self._leases.woken
+        judged["S6"] = sum(process.claims for process in history.processes)
+        judged["Q5"] += sum(host.accepted for host in self.hosts.values())
 
     def _look_at_nodes(self) -> None:
         self._looks = {look.node: look for look in self._looks_now()}
@@ -402,6 +473,11 @@ class Cluster:
 
     def _look_at_leases(self) -> None:
         self._leases.check(self.clock.now)
+
+    def _woke(self, node: NodeId, slept: float) -> None:
+        settings, q = self.plan.settings, self.plan.settings.quorum
+        lease = verdicts.SHARE * settings.token * calm.CLOCKS
+        self._leases.woke(self.clock.now, node, slept, max(lease, VALID * calm.CLOCKS) if q.device else lease)
 
     def _look_at_leases_again(self) -> None:
         self._look_at_leases()
@@ -434,7 +510,7 @@ class Cluster:
             f"calls {call.outcome}",
             lambda: f"client {call.client}, asked at {call.asked:.3f}: {call}",
         )
-        paused = sum(host.paused_for for host in self.hosts.values() if host.me == call.node)
+        paused = store.stopped(self.history, call.node, call.asked, call.ended or call.asked)
         store.check_deadline(call, paused)
 
     def _conditions_of_nodes(self) -> list[liveness.Condition]:
@@ -494,5 +570,6 @@ class Cluster:
             rotations=log.total(administration.DONE, "rotate"),
             removals=log.total(administration.DONE, "remove"),
         )
+        sums.update({JUDGED + name: count for name, count in self.judged.items()})
         sums.update({effects.KEY + name: count for name, count in self.effects().items()})
         return sums

@@ -7,6 +7,7 @@ own tests write histories by hand.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple
 
 from cfs.messages import Change
@@ -104,11 +105,21 @@ class Heard(NamedTuple):
 Event = Configured | Told | Heard
 
 
+class Stranger(NamedTuple):
+    """A message of a node that the receiver's configuration did not list when it was delivered there; its mark."""
+
+    at: float
+    sender: NodeId
+    mark: bytes
+
+
 @dataclass(slots=True)
 class Process:
-    """One life of a node's daemon. ended: killed or powered off at; left: it went by a clean leave.
+    """One life of a node's daemon. ended: killed or powered off at; left: it went by a clean leave, asked for at
+    `leaving`.
 
-    ring: what passed between the ring and the node; the payload of each message is its unique mark.
+    ring: what passed between the ring and the node; the payload of each message is its unique mark.  sent_at: when it
+    gave each of its messages to the ring.  claims: how often it claimed to have the log on disk.
     """
 
     node: NodeId
@@ -117,7 +128,11 @@ class Process:
     ring: Trace
     ended: float | None = None
     left: bool = False
+    leaving: float | None = None
     events: list[Event] = field(default_factory=list)
+    sent_at: list[float] = field(default_factory=list)
+    strangers: list[Stranger] = field(default_factory=list)
+    claims: int = 0
 
 
 class StoreSample(NamedTuple):
@@ -201,6 +216,8 @@ class History:
     votes_needed: a component with fewer votes is never quorate.  data_nodes: who may hold data (a device never does).
     in_memory: `durability: memory`; power_losses: when the power of all nodes went.
     disk_losses: when what a node's disk held was lost, damaged or put back to an older copy.
+    data_sets: who held data with how many votes, by version; branches may have one each.
+    pauses: which process stood still, from when to when.
     watches: one list for each watcher of the tree, in the order in which it was told.
     records: what was at each epoch and index of any log: an encoded operation, None for another kind of record.
     """
@@ -215,11 +232,13 @@ class History:
     epochs: dict[RingId, EpochRecord] = field(default_factory=dict)
     final: list[FinalStore] = field(default_factory=list)
     records: dict[tuple[RingId, int], bytes | None] = field(default_factory=dict)
+    data_sets: dict[int, set[tuple[tuple[NodeId, int], ...]]] = field(default_factory=dict)
     logged: frozenset[bytes] = frozenset()  # operation ids that ever were in any log
     votes_needed: int = 1
     in_memory: bool = False
     power_losses: list[float] = field(default_factory=list)
     disk_losses: list[tuple[float, NodeId]] = field(default_factory=list)
+    pauses: list[tuple[NodeId, float, float]] = field(default_factory=list)
 
     @property
     def branches(self) -> Branches:
@@ -262,3 +281,18 @@ def ancestors(epochs: dict[RingId, EpochRecord], ring: RingId) -> set[RingId]:
         ring = epochs[ring].parent
         found.add(ring)
     return found
+
+
+def ends_on_line(epochs: dict[RingId, EpochRecord], tip: RingId) -> dict[RingId, float]:
+    """The epochs of the log that ends in `tip`, each with the first log index that does not belong to it there."""
+    found: dict[RingId, float] = {}
+    ring, end = tip, inf
+    while ring in epochs and ring not in found:
+        found[ring] = end
+        ring, end = epochs[ring].parent, epochs[ring].first_index
+    return found
+
+
+def operation_id(body: bytes) -> bytes:
+    """The id of an encoded operation (cfs/messages.py)."""
+    return body[4:20]

@@ -28,11 +28,11 @@ from tests.sim.checkers.verdicts import Verdicts
 from tests.sim.clock import Clock
 from tests.sim.device import Arbiter, Client
 from tests.sim.groups import Processes
-from tests.sim.history import Applied, Call, Configured, Heard, History, Process, StoreSample, Told
+from tests.sim.history import Applied, Call, Configured, Heard, History, Process, StoreSample, Told, Violation
 from tests.sim.network import Address, Network, address_of
 from tests.sim.snapshot import Snapshot, put_back, take
 from tests.sim.storage import Storage, operation_id
-from tests.sim.tap import tap
+from tests.sim.tap import tap, tap_claims
 from tests.sim.trace import NodeLog, Trace
 from tests.sim.watchers import Watcher
 from tests.sim.workload import Workload
@@ -62,6 +62,7 @@ class World:
     workload: Workload
     acked: Callable[[Host, Call], None]
     verdict_changed: Callable[[], None]
+    woke: Callable[[NodeId, float], None]
     processes: Processes
     administrator: Overseer
     verdicts: Verdicts
@@ -113,9 +114,11 @@ class Host:
         self._busy_until = 0.0
         self._latest = 0.0
         self._verdict: Verdict | None = None  # the last one told
+        self._counted: dict[NodeId, int] = {}  # the votes by which it was
         self._calls: dict[bytes, Call] = {}
         self._reads: dict[int, Call] = {}
         self._tokens = 0
+        self.accepted = 0  # writes that were taken
         self.totals: dict[str, int] = {}
         self.did: Counter[str] = Counter()  # what befell it: killed, left, stale (woken with timers long due), woken
 
@@ -153,6 +156,8 @@ class Host:
         tap(node, self.me, self.process, world.clock, world.trace)
         if self.on_start is not None:
             self.on_start(node)
+        if not world.history.in_memory:
+            tap_claims(node, self.process, world.clock, lambda: self.storage.end)
         highest, newcomer = map(int, self.storage.files.get(QUORUM_FILE, b"0 0").split())
         world.verdicts.follow(self.me, node.votequorum, node.changes.config.quorum, SavedState(highest, newcomer))
         self.node = node
@@ -177,6 +182,8 @@ class Host:
         """SIGTERM: a clean leave, then the end of the process."""
         if self.node is not None and not self.paused:
             self._leaving = True
+            if self.process is not None and self.process.leaving is None:
+                self.process.leaving = self._world.clock.now
             self.node.leave(self.now())
             self._after()
 
@@ -199,7 +206,8 @@ class Host:
             return
         clock = self._world.clock
         self.paused = False
-        self.paused_for += clock.now - self._paused_at
+        self._note_pause()
+        self._world.woke(self.me, clock.now - self._paused_at)
         deadline = self.node.next_timeout()
         self.did["stale"] += deadline is not None and deadline <= self.now()
         self._world.trace.line(clock.now, self.me, "resumed")
@@ -228,6 +236,12 @@ class Host:
         self._offset = snapshot.reading - self._world.clock.now * self._rate
         self._world.history.samples.append(StoreSample(self._world.clock.now, self.me, -1, 0, b""))
 
+    def _note_pause(self) -> None:
+        """It stood still until now."""
+        now = self._world.clock.now
+        self.paused_for += now - self._paused_at
+        self._world.history.pauses.append((self.me, self._paused_at, now))
+
     def wipe(self, keep_marker: bool) -> None:
         """A new disk; what clients saw of the old one is gone with it."""
         self.storage.wipe(keep_marker)
@@ -236,6 +250,8 @@ class Host:
     def _end(self, how: str) -> None:
         assert self.node is not None and self.process is not None
         now = self._world.clock.now
+        if self.paused:
+            self._note_pause()
         self._count(self.node)
         self.did[how] += 1
         self.process.ended = now
@@ -468,6 +484,7 @@ class Host:
                     self._device.ask(event.ring_id)
             case Verdict():
                 self._verdict = event
+                self._counted = self.node.votequorum.view().votes if self.node is not None else {}
                 self.process.events.append(Told(now, event))
                 self._world.trace.line(now, self.me, f"quorate {event.quorate} in {event.ring_id} {event.members}")
                 self._world.verdict_changed()
@@ -527,11 +544,16 @@ class Host:
         self._calls[call.id] = call
 
         def propose(node: Node) -> None:
+            known = node.replica.state.outcome(call.id) is not None
             try:
                 node.propose(operation, self.now())
             except ClusterError:
                 self._calls.pop(call.id, None)
                 self._world.workload.refused(call)
+                return
+            self.accepted += 1
+            if not known and not node.quorate(self.now()):
+                raise Violation(self._world.clock.now, "Q5", f"node {self.me} took a write and is not quorate: {call}")
 
         self._do(propose)
 
@@ -591,7 +613,7 @@ class Host:
         if node is None or self.paused or self._verdict is None:
             return None
         quorate, verdict = node.quorate(self.now()), self._verdict
-        return Answer(quorate, verdict.ring_id, verdict.members, verdict.total, verdict.quorum)
+        return Answer(quorate, verdict.ring_id, verdict.members, verdict.total, verdict.quorum, self._counted)
 
     def _epoch(self) -> RingId:
         """The epoch in which an answer given now is given: that of the log's end."""

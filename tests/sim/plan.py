@@ -6,12 +6,13 @@ others as they were, so that a seed goes on meaning much the same run while the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
-from tests.sim import actions, settings
+from tests.sim import actions, drills, settings
 from tests.sim.actions import RETIRE, SPARES, Action
 from tests.sim.aspects import aspect
+from tests.sim.checkers.calm import Tempo
 from tests.sim.network import Conditions
 from tests.sim.settings import Settings
 from tests.sim.troubles import (
@@ -29,6 +30,7 @@ from tests.sim.troubles import (
 )
 from transport.ids import LinkId, NodeId
 
+REST = 1.2  # seconds until the drills begin
 CALM = 5.0  # seconds after the last fault: everything must have converged by then; more where the token is slow
 SIZES = {1: 1, 2: 6, 3: 36, 4: 16, 5: 30, 6: 6, 7: 5, 8: 3, 9: 2, 16: 0.6, 32: 0.25}  # nodes -> how often
 
@@ -40,6 +42,7 @@ class Plan:
     lengths: how many times the usual delay each link has.
     wake_delay: seconds from a datagram's arrival to the process that reads it, with all that came meanwhile.
     memory_rot: once all is well again, a bit flips in the tree that some node has in memory.
+    drills: single troubles once all else is over.
     luck: another number lets everything that is not planned fall out otherwise: delays, losses, what clients do.
     """
 
@@ -61,6 +64,7 @@ class Plan:
     retire_after: float = RETIRE[-1]
     luck: int = 0
     memory_rot: bool = False
+    drills: tuple[Fault, ...] = ()
 
     def random(self, name: str) -> Random:
         """The Random that draws one aspect of what happens while this plan runs."""
@@ -80,12 +84,22 @@ class Plan:
     def seconds(self) -> float:
         return self.faults_end + CALM * self.settings.slowness
 
+    @property
+    def tempo(self) -> Tempo:
+        """What L2 to L4 are measured by."""
+        token, net = self.settings.token, self.conditions
+        lowered = any(action.kind in ("token", "two-changes") for action in self.actions)
+        hop = net.delay * max(self.lengths) + net.jitter + self.wake_delay + 0.0005
+        least = token * (0.75 if lowered else 1.0)
+        return Tempo(token, least, self.settings.slowness, hop * len(self.nodes), net.loss == 0.0)
+
     def __str__(self) -> str:
         votes = "" if set(self.votes.values()) == {1} else f" with votes {list(self.votes.values())}"
         links = f"{len(self.links)} link{'s' * (len(self.links) > 1)}"
         kinds = ", ".join(fault.kind for fault in self.faults)
         done = ", ".join(action.kind for action in self.actions)
         administrator = f"; administrator: {done}" if done else ""
+        drills = f"; then {', '.join(fault.kind for fault in self.drills)}" if self.drills else ""
         load = f"{self.rate:g} operations/s on {self.keys} keys of {self.value_bytes} bytes"
         net = self.conditions
         network = f"MTU {net.mtu}, {net.delay * 1000:g} ms" + (f", {net.loss * 100:g} % lost" if net.loss else "")
@@ -93,7 +107,7 @@ class Plan:
             f"{len(self.nodes)} node{'s' * (len(self.nodes) > 1)}{votes}, {links}, {network}, {self.settings}; {load}"
         )
         rot = "; a bit flips in memory" if self.memory_rot else ""
-        return f"{what}; faults: {kinds or 'none'}{administrator}{rot}"
+        return f"{what}; faults: {kinds or 'none'}{administrator}{rot}{drills}"
 
 
 def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
@@ -153,4 +167,6 @@ def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
         retire_after=retire_after,
         memory_rot=count >= 3 and aspect(seed, "memory rot").random() < 0.06,
     )
+    if not plan.memory_rot and not any(action.kind in actions.MEMBERS for action in plan.actions):
+        plan = replace(plan, drills=drills.draw(seed, ids, plan.tempo, plan.seconds + REST))
     return plan, plan.random("run")

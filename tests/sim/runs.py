@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 from tests.sim.cases import Case
-from tests.sim.cluster import ENOUGH, TOTALS, Report
+from tests.sim.cluster import ENOUGH, JUDGED, PROMISES, TOTALS, Report
 from tests.sim.effects import ENOUGH_RUNS, missing, told
 from tests.sim.history import Violation
 
@@ -58,6 +59,11 @@ def named(report: Report) -> list[int]:
     return within or list(range(1, report.nodes + 1))
 
 
+def judgements(total: Callable[[str], float]) -> str:
+    """total: a figure by its name."""
+    return "judged: " + ", ".join(f"{name} {total(JUDGED + name):.0f}" for name in PROMISES)
+
+
 @dataclass
 class Sums:
     """Totals over runs."""
@@ -79,6 +85,7 @@ class Sums:
             found += missing(self.total)
         if whole:
             found += [f"no run had {name.replace('_', ' ')}" for name in TOTALS if not self.total(name)]
+            found += [f"{name} was judged in no run" for name in PROMISES if not self.total(JUDGED + name)]
             large = [report for report in self.reports if report.nodes >= ENOUGH["nodes"]]  # smaller ones never count
             idle = [report.name for report in large if report.failure is None and not report.counted]
             if len(idle) > len(large) // 10:
@@ -91,6 +98,10 @@ class Sums:
     def counted(self) -> int:
         """How many held and did enough work to say something."""
         return sum(1 for report in self.reports if report.failure is None and report.counted)
+
+    def judged(self) -> str:
+        """How often each promise was judged, in one line."""
+        return judgements(self.total)
 
     def effects(self) -> str:
         """What the faults did, in one line."""

@@ -46,6 +46,7 @@ class Storage:
         self._wake: float | None = None
         # Operations on this disk: epoch and index of their records; None: only in the tree's outcomes.
         self._place: dict[bytes, tuple[RingId, int] | None] = {}
+        self.end = 0  # the log index up to which everything is on this disk
         self._data_sets: list[tuple[int, dict[NodeId, int]]] = []  # votes, from this log index on
         self.store = SimDisk(random)
         self.files: dict[str, bytes] = {}
@@ -53,6 +54,7 @@ class Storage:
         self.ever_logged: set[bytes] = set()
         self.epochs: dict[RingId, EpochRecord] = {}
         self.records: dict[tuple[RingId, int], bytes | None] = {}  # ever on this disk; None: no operation
+        self.data_sets: set[tuple[int, tuple[tuple[NodeId, int], ...]]] = set()  # ever on this disk, by version
         self.transfers = 0
         self.requests = 0
         self.found: Counter[StoreHealth] = Counter()  # by processes that started
@@ -121,6 +123,7 @@ class Storage:
             self.transfers += bool(request.image.index)
             self._place = dict.fromkeys(request.image.outcomes)
             self._data_sets = [(request.position.index, dict(request.lineage.data_set.votes))]
+            self.end = request.position.index
             self._note_records(request.records)
             self.epochs.update((epoch.ring_id, epoch) for epoch in request.lineage.epochs)
         elif isinstance(request, TruncateTail):
@@ -129,12 +132,15 @@ class Storage:
     def _note_records(self, records: tuple[LogRecord, ...]) -> None:
         for record in records:
             ident = operation_id(record)
+            self.end = record.index
             self.records.setdefault((record.epoch, record.index), record.body if ident is not None else None)
             if ident is not None:
                 self._place[ident] = (record.epoch, record.index)
                 self.ever_logged.add(ident)
             elif record.kind is RecordKind.DATA_SET:
-                self._data_sets.append((record.index, dict(DataSet.decode(record.body).votes)))
+                data_set = DataSet.decode(record.body)
+                self._data_sets.append((record.index, dict(data_set.votes)))
+                self.data_sets.add((data_set.version, tuple(sorted(data_set.votes.items()))))
             elif record.kind is RecordKind.EPOCH:
                 epoch = EpochRecord.decode(record.body)
                 self.epochs[epoch.ring_id] = epoch
@@ -145,6 +151,7 @@ class Storage:
         self._data_sets = [(image.position.index, dict(image.lineage.data_set.votes))]
         self._note_records(image.retained)
         self._note_records(image.tail)
+        self.end = image.tail[-1].index if image.tail else image.position.index
 
     def holds(self, operation: bytes) -> bool:
         return operation in self._place

@@ -158,6 +158,7 @@ class Sweep:
             problems.append(f"only {sums.counted()} seeds passed and count, {asked.least} are needed")
         print(sums)
         print(sums.effects())
+        print(sums.judged())
         new_ones = f"{len(new)} new seeds, the first {self.first:06x}"
         print(f"{len(sums.reports)} runs, {new_ones}; {len(self.broken)} failed")
         for case, report in self.broken:

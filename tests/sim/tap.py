@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from clusterd.node import CONFIG, GROUPS, QUORUM, STORE, SYNC, Node
+from tests.sim.checkers.claims import check_claim
 from tests.sim.clock import Clock
-from tests.sim.history import Process
+from tests.sim.history import Process, Stranger
 from tests.sim.trace import Trace
 from transport.events import ConfigurationChange, Delivery
 from transport.ids import NodeId
@@ -15,7 +18,7 @@ MARK = 8  # bytes at the end of each message that tell it from every other
 
 def tap(node: Node, me: NodeId, process: Process, clock: Clock, trace: Trace) -> None:
     """From now on. Each message carries a unique mark at its end on the way, so that two equal ones are told apart."""
-    endpoint, ring = node.endpoint, process.ring
+    endpoint, ring, changes = node.endpoint, process.ring, node.changes
     next_event, submit = endpoint.next_event, endpoint.submit
     head = me.to_bytes(2, "big") + process.number.to_bytes(2, "big")
 
@@ -25,6 +28,8 @@ def tap(node: Node, me: NodeId, process: Process, clock: Clock, trace: Trace) ->
             mark = event.payload[-MARK:]
             event.payload = event.payload[:-MARK]
             ring.events.append(Delivery(event.sender, mark, event.ring_id, event.seq, event.transitional, event.safe))
+            if event.sender not in changes.config.transport.nodes:
+                process.strangers.append(Stranger(clock.now, event.sender, mark))
             if me in trace.watched:
                 channel = CHANNELS.get(event.payload[0] if event.payload else 0, "unknown")
                 text = f"delivered {event.ring_id}:{event.seq} of node {event.sender}: {channel} {mark.hex()}"
@@ -41,7 +46,22 @@ def tap(node: Node, me: NodeId, process: Process, clock: Clock, trace: Trace) ->
         mark = head + len(ring.sent).to_bytes(4, "big")
         submit(payload + mark, safe)
         ring.sent.append((len(ring.events), mark, safe))
+        process.sent_at.append(clock.now)
 
     # Only the simulator stands between the two; the product has no need of a hook here.
     setattr(endpoint, "next_event", tapped_event)  # noqa: B010
     setattr(endpoint, "submit", tapped_submit)  # noqa: B010
+
+
+def tap_claims(node: Node, process: Process, clock: Clock, on_disk: Callable[[], int]) -> None:
+    """From now on a claim that is not so is a violation: "on disk up to here", said on the token as log index + 1."""
+    srp = node.endpoint.srp
+    set_progress = srp.set_progress
+
+    def tapped_progress(value: int | None) -> None:
+        if value is not None:
+            process.claims += 1
+            check_claim(clock.now, process.node, value - 1, on_disk())
+        set_progress(value)
+
+    setattr(srp, "set_progress", tapped_progress)  # noqa: B010

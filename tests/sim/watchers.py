@@ -13,6 +13,7 @@ from typing import Protocol
 from cfs.errors import Compacted
 from cfs.messages import Change
 from cfs.state import State
+from tests.sim.checkers import watches
 from tests.sim.clock import Clock
 from tests.sim.history import History, Watched
 from transport.ids import NodeId, RingId
@@ -88,3 +89,12 @@ class Watcher:
         if self._at is not None and self._at[0] == node:
             self._known = None
             self.changed(node)
+
+    def check_up_to_date(self, now: float) -> None:
+        """All is at rest: whoever is connected knows the newest revision there. Raises Violation."""
+        if self._at is None:
+            return
+        node, process = self._at
+        shown = self._nodes[node].tree() if self._nodes[node].process_number == process else None
+        if shown is not None and self._known is not None:
+            watches.check_end(now, node, self._known, shown[0].revision)

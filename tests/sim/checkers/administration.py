@@ -96,23 +96,25 @@ class Log:
         return sum(1 for change in self.changes if change.outcome == outcome and (not whats or change.what in whats))
 
 
-def check(log: Log, history: History, one_line: bool) -> None:
-    """Raises Violation for the first promise found broken.
+def check(log: Log, history: History, one_line: bool) -> dict[str, int]:
+    """Raises Violation for the first promise found broken; returns how often each was judged.
 
     one_line: neither options nor an operator let two components act at one time.
     """
     check_never_back(log)
     check_refused(log)
     if not one_line:
-        return
+        return {"A3": log.total(REFUSED)}
     check_one_text(log)
     check_done_once(log)
     check_done(log)
     check_alike(log)
-    check_removed_stay_out(log, history)
+    out = check_removed_stay_out(log, history) + check_removed_are_not_heard(log, history)
     check_removed_have_no_key(log)
     check_removed_are_told(log)
-    check_votes(log, history)
+    counted = check_votes(log, history)
+    done, listed = log.total(DONE), len(log.final)
+    return {"A1": len(log.in_force), "A2": done, "A3": log.total(REFUSED), "A4": listed, "X2": out, "Q1": counted}
 
 
 def check_never_back(log: Log) -> None:
@@ -199,9 +201,11 @@ def _runs(log: Log) -> dict[tuple[NodeId, int], list[InForce]]:
     return runs
 
 
-def check_removed_stay_out(log: Log, history: History) -> None:
-    """X2: of the rings installed after the text came into force; the one it came into force in still ends."""
-    runs = _runs(log)
+def check_removed_stay_out(log: Log, history: History) -> int:
+    """X2: of the rings installed after the text came into force; the one it came into force in still ends. Returns how
+    many rings were installed by a node that ran a text without a node of before."""
+    runs, judged = _runs(log), 0
+    ever = {node for one in log.in_force for node in votes_in(one.text)}
     for process in history.processes:
         mine = runs.get((process.node, process.number), [])
         for event in process.events:
@@ -210,10 +214,46 @@ def check_removed_stay_out(log: Log, history: History) -> None:
             run = _at(mine, event.at)
             if run is None or event.change.ring_id == run.ring:
                 continue
+            judged += not ever <= votes_in(run.text).keys()
             strange = [node for node in event.change.members if node not in votes_in(run.text)]
             if strange:
                 text = f"node {process.node} runs version {run.version} and is in ring {event.change.ring_id}"
                 raise Violation(event.at, "X2", f"{text} with node {strange[0]}, which it does not list")
+    return judged
+
+
+def check_removed_are_not_heard(log: Log, history: History) -> int:
+    """X2: a message that a node sent after its removal was in force at a member is not delivered there; what it had
+    sent before still ends with its ring. Returns how many messages of nodes that were not listed were judged."""
+    runs, judged = _runs(log), 0
+    sent = {mark: at for p in history.processes for (_, mark, _), at in zip(p.ring.sent, p.sent_at, strict=True)}
+    for process in history.processes:
+        mine = runs.get((process.node, process.number), [])
+        for stranger in process.strangers:
+            removed = None
+            for run in mine:
+                if run.at <= stranger.at:
+                    listed = stranger.sender in votes_in(run.text)
+                    removed = None if listed else removed or run
+            judged += 1
+            if removed is not None and sent.get(stranger.mark, 0.0) > removed.at:
+                text = f"node {process.node} runs version {removed.version}, without node {stranger.sender}, since "
+                text += f"{removed.at:.3f} s, and was given what that node sent at {sent[stranger.mark]:.3f} s"
+                raise Violation(stranger.at, "X2", text)
+    return judged
+
+
+def check_calm(now: float, changes: list[Change], before: dict[NodeId, RingId], after: dict[NodeId, RingId]) -> None:
+    """A2 and L4: what was asked for once everything had healed was done, and disturbed no ring.
+
+    changes: these.  before, after: the ring of each listed node when the first was asked for, and now.
+    """
+    for change in changes:
+        if change.outcome != DONE:
+            text = f"{change.what} at node {change.node} after everything healed: {change.outcome} {change.why}"
+            raise Violation(now, "A2", text.rstrip())
+    if changes and before != after:
+        raise Violation(now, "L4", "the ring was formed again while a change or a rotation was made in a calm")
 
 
 def _at(runs: list[InForce], when: float) -> InForce | None:
@@ -250,7 +290,7 @@ def check_removed_are_told(log: Log) -> None:
             raise Violation(max(key.at for key in log.keys), "X2", f"node {node} was removed and never told")
 
 
-def check_votes(log: Log, history: History) -> None:
+def check_votes(log: Log, history: History) -> int:
     """Q1 with votes that change: by the configuration in force where the verdict was told. A node that never joined
     yet need not be counted (Q2)."""
     runs = _runs(log)
@@ -263,6 +303,7 @@ def check_votes(log: Log, history: History) -> None:
     for (before, (_, were)), (ring, (at, members)) in pairwise(sorted(quorate.items())):
         if not set(were) & set(members):
             raise Violation(at, "Q1", f"ring {ring} of {members} is quorate after ring {before} of {were}")
+    return len(quorate)
 
 
 def _check_verdict(process: Process, event: Told, runs: list[InForce]) -> None:

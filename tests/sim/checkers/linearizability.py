@@ -9,9 +9,11 @@ nobody can have seen are left out: they may always be placed nowhere.
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from math import inf
 
-from tests.sim.history import ACKED, FAILED, REFUSED, Call, History, Violation
+from tests.sim.history import ACKED, FAILED, REFUSED, UNKNOWN, Call, History, Violation, ends_on_line, operation_id
+from transport.ids import RingId
 
 State = tuple[bytes | None, int | None]  # value, revision; revision None: set by an operation whose answer was lost
 ABSENT: State = (None, 0)
@@ -19,26 +21,61 @@ MAX_STEPS = 400_000  # beyond, the key is left undecided: its history has too ma
 CHECKED = ("put", "cas", "rm", "read")
 
 
+MOST_BRANCHES = 4  # that are judged in one run
+
+
 def check(history: History) -> int:
     """Raises Violation for a key without an order; returns how many keys were left undecided."""
-    branches = history.branches
-    by_key: dict[str, list[Call]] = defaultdict(list)
-    shared = {key for call in history.calls if call.kind in ("mv", "mkdir") for key in (call.key, call.to)}
-    for call in history.calls:
-        if call.outcome in (ACKED, FAILED) and not branches.keeps(call):
-            continue  # of a branch that was set aside: no part of the register that the cluster went on with
-        if call.kind in CHECKED and call.outcome != REFUSED and call.key not in shared:
-            by_key[call.key].append(call)
     undecided = 0
-    for key in sorted(by_key):
-        verdict = linearizable(by_key[key])
+    for key, calls in registers(history):
+        verdict = linearizable(calls)
         if verdict is None:
             undecided += 1
         elif not verdict:
-            last = max((c.ended for c in by_key[key] if c.ended is not None), default=0.0)
-            count = len(by_key[key])
-            raise Violation(last, "S2", f"no order of the {count} operations on {key} explains their answers")
+            last = max((c.ended for c in calls if c.ended is not None), default=0.0)
+            raise Violation(last, "S2", f"no order of the {len(calls)} operations on {key} explains their answers")
     return undecided
+
+
+def registers(history: History) -> list[tuple[str, list[Call]]]:
+    """Each key with the operations on it, on the line that the cluster ended on and on each branch of its own.
+
+    Keys that an operation on several entries may touch are left out: such operations are judged by what they say of
+    revisions, and by the log (store.py, replay.py).
+    """
+    branches = history.branches
+    shared = {key for call in history.calls if call.kind in ("mv", "mkdir") for key in (call.key, call.to)}
+    calls = [c for c in history.calls if c.kind in CHECKED and c.outcome != REFUSED and c.key not in shared]
+    lines = [[c for c in calls if c.outcome not in (ACKED, FAILED) or branches.keeps(c)]]
+    answered = {c.epoch for c in calls if c.outcome in (ACKED, FAILED)}
+    lines += [_on_branch(history, calls, epoch) for epoch in sorted(answered & branches.torn)[:MOST_BRANCHES]]
+    found = []
+    for line in lines:
+        by_key: dict[str, list[Call]] = defaultdict(list)
+        for call in line:
+            by_key[call.key].append(call)
+        found += sorted(by_key.items())
+    return found
+
+
+def _on_branch(history: History, calls: list[Call], tip: RingId) -> list[Call]:
+    """What the log that ends in epoch `tip` has of `calls`: with its answer each that was answered there, or before it
+    began; what became here of the others is not known. Of the reads, those of `tip` itself."""
+    ends = ends_on_line(history.epochs, tip)
+    there = {
+        operation_id(body)
+        for (epoch, index), body in history.records.items()
+        if body is not None and epoch in ends and index < ends[epoch]
+    }
+    found = []
+    for call in calls:
+        answered = call.outcome in (ACKED, FAILED)
+        if call.is_read:
+            if answered and call.epoch == tip:
+                found.append(call)
+        elif call.id in there:
+            found.append(call if answered and call.epoch in ends else replace(call, outcome=UNKNOWN))
+    return found
 
 
 def linearizable(calls: list[Call]) -> bool | None:

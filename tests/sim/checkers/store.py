@@ -5,38 +5,45 @@ S2 is in linearizability.py, but for the order of revisions in real time, which 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from itertools import pairwise
 
-from tests.sim.history import ACKED, FAILED, REFUSED, UNKNOWN, Call, History, Violation, ancestors
+from tests.sim.history import ACKED, FAILED, REFUSED, UNKNOWN, Applied, Call, History, Violation, ancestors
 from transport.ids import NodeId, RingId
 
 COMMIT_DEADLINE = 5.0  # seconds after which an operation ends as unknown (S3)
 GRACE = 1.0  # timers, a slow disk's answer and a busy process on top
 
 
-def check(history: History) -> None:
-    """Raises Violation for the first promise found broken."""
-    check_required_sets(history)
+def check(history: History) -> dict[str, int]:
+    """Raises Violation for the first promise found broken; returns how often each was judged."""
+    required = check_required_sets(history)
     check_every_call_ended(history)
     check_refused_never_appears(history)
     check_acked_is_kept(history)
     check_nothing_is_thrown_away(history)
     check_revisions_follow_real_time(history)
-    check_digests(history)
+    aside = check_set_aside(history)
+    alike = check_digests(history)
     check_reads_never_go_back(history)
+    line = check_epochs_form_one_line(history)
+    ended = sum(1 for call in history.calls if call.outcome)
+    return {"S1": required, "S3": ended, "S4": alike, "S5": aside, "Q5": line}
 
 
-def check_required_sets(history: History) -> None:
+def check_required_sets(history: History) -> int:
     """S1: at the moment of the ack the operation is on disk at the proposer and on a data majority, or, where the epoch
     is narrow, on every member with a good store. What was asked for before a loss of power and known committed may be
     confirmed after it, also where `durability: memory` let the others lose it."""
     spared = taken_by_power(history)
+    judged = 0
     for ack in history.durable:
         strangers = sorted(set(ack.votes) - set(history.votes))
         if strangers:
             raise Violation(ack.at, "S1", f"{strangers} are counted as holding data, but are no nodes with a disk")
         if ack.id in spared:
             continue
+        judged += 1
         if ack.proposer not in ack.holders:
             text = f"acknowledged by node {ack.proposer}, which does not have it on disk"
             raise Violation(ack.at, "S1", f"operation {ack.id.hex()} {text}")
@@ -53,6 +60,7 @@ def check_required_sets(history: History) -> None:
         if 2 * held <= total:
             text = f"acknowledged with {held} of {total} data votes on disk (nodes {list(ack.holders)})"
             raise Violation(ack.at, "S1", f"operation {ack.id.hex()} {text}")
+    return judged
 
 
 def taken_by_power(history: History) -> frozenset[bytes]:
@@ -73,6 +81,12 @@ def check_deadline(call: Call, paused: float) -> None:
     """S3: no operation takes longer than the commit deadline; paused: seconds the process could not run meanwhile."""
     if call.ended is not None and call.ended - call.asked > COMMIT_DEADLINE + GRACE + paused:
         raise Violation(call.ended, "S3", f"took {call.ended - call.asked:.3f} s: {call}")
+
+
+def stopped(history: History, node: NodeId, first: float, last: float) -> float:
+    """Seconds between the two moments for which the process of `node` stood still."""
+    pauses = [(max(begun, first), min(until, last)) for n, begun, until in history.pauses if n == node]
+    return sum(until - begun for begun, until in pauses if until > begun)
 
 
 def check_refused_never_appears(history: History) -> None:
@@ -107,6 +121,9 @@ def check_acked_is_kept(history: History) -> None:
             found = store.outcomes.get(call.id)
             if found is None:
                 raise Violation(at, "S1", f"lost on node {store.node}: {call} ({call.id.hex()})")
+            word = "OK" if call.outcome == ACKED else call.code
+            if word and found[0] != word:
+                raise Violation(at, "S3", f"node {store.node} has it as {found[0]}, it was answered {word}: {call}")
             if call.outcome == ACKED and found[1] != call.revision:
                 raise Violation(at, "S1", f"node {store.node} has it as revision {found[1]}: {call}")
 
@@ -146,8 +163,29 @@ def check_revisions_follow_real_time(history: History) -> None:
             raise Violation(call.ended or 0.0, "S2", f"{call} was begun after {highest} had been acknowledged")
 
 
-def check_digests(history: History) -> None:
+def check_set_aside(history: History) -> int:
+    """S5: what any node had in its tree is in everybody's in the end, or was set aside by someone; unless whoever had
+    it lost the disk since, or a loss of power took it with `durability: memory`. Returns how many were set aside."""
+    kept = {ident for store in history.final for ident in store.outcomes}
+    aside = {ident for store in history.final for ident in store.discarded}
+    spared = taken_by_power(history)
+    shown: dict[bytes, Applied] = {}
+    holders: dict[bytes, set[NodeId]] = defaultdict(set)
+    for one in history.applied:
+        if one.id not in kept and history.final:
+            shown.setdefault(one.id, one)
+            holders[one.id].add(one.node)
+    for ident, one in shown.items():
+        lost = {node for at, node in history.disk_losses if at >= one.at}
+        if ident not in aside and ident not in spared and not holders[ident] <= lost:
+            text = f"operation {ident.hex()} was in the trees of {sorted(holders[ident])}, at log index {one.place} of "
+            raise Violation(one.at, "S5", f"{text}{one.epoch}: it is in none any more, and nobody has set it aside")
+    return len(shown)
+
+
+def check_digests(history: History) -> int:
     """S4: two nodes at the same revision hold the same tree; in branches that were set aside, as of one epoch."""
+    judged = 0
     torn = history.branches.torn
     known: dict[tuple[int, RingId | None], tuple[bytes, NodeId]] = {}
     for sample in history.samples:
@@ -155,6 +193,7 @@ def check_digests(history: History) -> None:
             continue
         place = (sample.revision, sample.epoch if sample.epoch in torn else None)
         digest, node = known.setdefault(place, (sample.digest, sample.node))
+        judged += node != sample.node
         if digest != sample.digest:
             text = f"nodes {node} and {sample.node} differ at revision {sample.revision}"
             raise Violation(sample.at, "S4", text)
@@ -164,6 +203,7 @@ def check_digests(history: History) -> None:
             at = max((sample.at for sample in history.samples), default=0.0)
             text = f"node {first.node} ended at revision {first.revision}, node {store.node} at {store.revision}"
             raise Violation(at, "S4", f"{text}, digests {'alike' if store.digest == first.digest else 'differ'}")
+    return judged
 
 
 def check_reads_never_go_back(history: History) -> None:
@@ -199,14 +239,23 @@ def check_reads_never_go_back(history: History) -> None:
         seen[sample.node] = sample.revision
 
 
-def check_epochs_form_one_line(history: History) -> None:
-    """Q5: the epochs that acknowledged anything stand in one line of parents, unless they are narrow or forced."""
+def check_epochs_form_one_line(history: History) -> int:
+    """Q5: the epochs that acknowledged anything stand in one line of parents, unless they are narrow or forced; one
+    that calls itself a majority's was opened by a data majority."""
     used = {ack.epoch for ack in history.durable}
     line = sorted(ring for ring in used if ring in history.epochs and history.epochs[ring].kind.name == "MAJORITY")
     for older, newer in pairwise(line):
         if older not in ancestors(history.epochs, newer):
             at = max(ack.at for ack in history.durable if ack.epoch == newer)
             raise Violation(at, "Q5", f"epoch {newer} acknowledged writes and does not descend from {older}")
+    for ring in line:
+        epoch = history.epochs[ring]
+        lists = [dict(votes) for votes in history.data_sets.get(epoch.data_set, ())]
+        if lists and not any(2 * sum(votes.get(n, 0) for n in epoch.holders) > sum(votes.values()) for votes in lists):
+            at = min(ack.at for ack in history.durable if ack.epoch == ring)
+            text = f"epoch {ring} says that it is a majority's, and was opened by {epoch.holders} of {lists}"
+            raise Violation(at, "Q5", text)
+    return len(line)
 
 
 def unknown_writes(history: History) -> int:

@@ -9,7 +9,7 @@ import pytest
 from quorum.events import Verdict
 from tests.sim.checkers import administration as admin
 from tests.sim.checkers.administration import DONE, REFUSED, Change, InForce, Keys, Log, Notice
-from tests.sim.history import Configured, History, Process, Told, Violation
+from tests.sim.history import Configured, History, Process, Stranger, Told, Violation
 from tests.transport.totem.evs import Trace
 from transport.events import ConfigurationChange
 from transport.ids import RingId
@@ -44,7 +44,7 @@ def changed(body: bytes, outcome: str, node: int = 1) -> Change:
     return Change(1.0, node, 1, "votes", body, outcome, ended=1.1)
 
 
-def broken(check: Callable[..., None], *arguments: object) -> str:
+def broken(check: Callable[..., object], *arguments: object) -> str:
     with pytest.raises(Violation) as caught:
         check(*arguments)
     return caught.value.promise
@@ -176,3 +176,28 @@ def test_quorate_rings_without_a_common_member_are_caught() -> None:
     """Q1: a quorate ring shares a member with the one before it, whatever the votes became."""
     log = log_of(runs(1, 1, text(1, 1, 2)), runs(1, 2, text(2, 3, 4), 2.0))
     assert broken(admin.check_votes, log, history_of(told(RINGS[0], 1.5, 1, 2), told(RINGS[1], 3.0, 3, 4))) == "Q1"
+
+
+def test_what_a_removed_node_sends_afterwards_is_not_heard() -> None:
+    """X2: what it sent before its removal still ends with the ring; what it sends after that nobody is given."""
+    without = text(2, 1, 2, mark="b")
+    log = log_of(runs(1, 1, FIRST, 1.0), runs(1, 2, without, 5.0))
+    sender, receiver = Process(3, 1, 0.0, Trace(3, 1)), Process(1, 1, 0.0, Trace(1, 1))
+    sender.ring.sent, sender.sent_at = [(0, b"early", False), (0, b"late", False)], [4.9, 5.1]
+    history = History({1: 1, 2: 1, 3: 1}, processes=[sender, receiver])
+    receiver.strangers = [Stranger(5.2, 3, b"early")]
+    assert admin.check_removed_are_not_heard(log, history) == 1
+    receiver.strangers.append(Stranger(5.3, 3, b"late"))
+    assert broken(admin.check_removed_are_not_heard, log, history) == "X2"
+    log.in_force.append(runs(1, 3, text(3, 1, 2, 3, mark="c"), 5.05))  # listed again before it sent that
+    admin.check_removed_are_not_heard(log, history)
+
+
+def test_a_change_in_a_calm_is_done_and_disturbs_no_ring() -> None:
+    """A2 and L4: once everything has healed there is nothing that may be in its way."""
+    rings = {1: RINGS[0], 2: RINGS[0]}
+    done, unknown = changed(FIRST, DONE), changed(FIRST, admin.UNKNOWN)
+    admin.check_calm(9.0, [done], rings, dict(rings))
+    admin.check_calm(9.0, [], rings, {1: RINGS[1]})  # nothing was asked for
+    assert broken(admin.check_calm, 9.0, [done, unknown], rings, dict(rings)) == "A2"
+    assert broken(admin.check_calm, 9.0, [done], rings, {1: RINGS[1], 2: RINGS[1]}) == "L4"

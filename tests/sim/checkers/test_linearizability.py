@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from random import Random
 
+from cfs.records import EpochKind, EpochRecord
 from tests.sim.checkers import linearizability
-from tests.sim.histories import broken, call, history_of, ident
-from tests.sim.history import ACKED, FAILED, REFUSED, UNKNOWN, Call
+from tests.sim.histories import RINGS, broken, call, history_of, ident
+from tests.sim.history import ACKED, FAILED, REFUSED, UNKNOWN, Call, FinalStore, History
+from transport.ids import NO_RING, RingId
 
 
 def test_a_read_may_see_a_write_that_is_under_way_or_not() -> None:
@@ -143,3 +145,42 @@ def test_a_lost_answer_may_explain_a_conflict() -> None:
     conflict = call(2, "cas", 2.0, 3.0, FAILED, b"y", 7, expected=0)
     assert linearizability.linearizable([lost, conflict]) is True
     assert linearizability.linearizable([conflict]) is False
+
+
+def forked() -> History:
+    """All wrote a in one epoch; then node 1 alone, narrow, wrote b and read; the others went on and wrote c."""
+    first, branch, line = RINGS
+    calls = [
+        call(1, "put", 0.0, 1.0, ACKED, b"a", 1),
+        call(2, "put", 2.0, 3.0, ACKED, b"b", 2),
+        call(3, "read", 4.0, 5.0, ACKED, b"b", 2),
+        call(4, "put", 2.0, 3.5, ACKED, b"c", 2, node=2),
+        call(5, "read", 6.0, 7.0, ACKED, b"c", 2, node=2),
+    ]
+    for one, epoch in zip(calls, (first, branch, branch, line, line), strict=True):
+        one.epoch = epoch
+    history = history_of(*calls)
+    history.epochs = {
+        first: EpochRecord(first, NO_RING, 1, 1, EpochKind.MAJORITY, 0, (1, 2, 3)),
+        branch: EpochRecord(branch, first, 3, 1, EpochKind.NARROW, 0, (1,)),
+        line: EpochRecord(line, first, 3, 1, EpochKind.MAJORITY, 0, (2, 3)),
+    }
+    places: list[tuple[RingId, int, int]] = [(first, 2, 1), (branch, 4, 2), (line, 4, 4)]
+    history.records = {(epoch, index): bytes(4) + ident(number) for epoch, index, number in places}
+    outcomes = {ident(1): ("OK", 1), ident(4): ("OK", 2)}
+    history.final = [FinalStore(2, 2, b"", outcomes, {}, frozenset({ident(2)}), line)]
+    return history
+
+
+def test_a_branch_that_was_set_aside_is_a_register_of_its_own() -> None:
+    """S2 holds in a narrow component while it lasts, and for the others as if it had never been."""
+    assert linearizability.check(forked()) == 0
+    assert len(linearizability.registers(forked())) == 2
+
+
+def test_a_stale_read_on_a_branch_is_caught() -> None:
+    """Before its own write, or of the line that others went on with."""
+    for value, revision in ((b"a", 1), (b"c", 2), (None, 0)):
+        history = forked()
+        history.calls[2].value, history.calls[2].revision = value, revision
+        assert broken(linearizability.check, history) == "S2"

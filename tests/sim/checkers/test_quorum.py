@@ -104,3 +104,25 @@ def test_a_yes_by_a_special_rule_needs_every_member() -> None:
     installed[2] = (RINGS[1], (2, 3))
     with pytest.raises(Violation, match="node 1 says quorate"):
         judged.check(1.0)
+
+
+def test_votes_that_were_changed_count_as_they_are() -> None:
+    """Q4 where the votes of nodes move: by what the verdict counted."""
+    answers = {1: quorum.Answer(True, RINGS[0], (1, 2, 3), 5, 3, {1: 1, 2: 3, 3: 1})}
+    installed: Rings = {1: (RINGS[0], (1, 2, 3)), 2: (RINGS[1], (2,)), 3: (RINGS[0], (1, 2, 3))}
+    with pytest.raises(Violation, match="node 1 says quorate"):
+        leases(answers, installed, exclusive=False).check(1.0)
+
+
+def test_a_yes_at_the_moment_of_waking_is_caught() -> None:
+    """Q4: a process that stood still for longer than a lease says no before anything else, also if nobody went on."""
+    answers = {1: quorum.Answer(True, RINGS[0], (1, 2, 3), 3, 2, dict(VOTES))}
+    judged = leases(answers, {}, exclusive=False)
+    judged.woke(5.0, 1, 0.3, 0.48)
+    with pytest.raises(Violation, match="when it wakes"):
+        judged.woke(5.0, 1, 0.6, 0.48)
+    answers[1].needed = 1  # it needs nobody
+    judged.woke(5.0, 1, 0.6, 0.48)
+    answers[1] = quorum.Answer(False, RINGS[0], (1, 2, 3), 3, 2, dict(VOTES))
+    judged.woke(5.0, 1, 0.6, 0.48)
+    assert judged.woken == 3

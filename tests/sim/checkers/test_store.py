@@ -10,7 +10,18 @@ import pytest
 from cfs.records import EpochKind, EpochRecord
 from tests.sim.checkers import linearizability, store
 from tests.sim.histories import RINGS, VOTES, broken, call, history_of, ident
-from tests.sim.history import ACKED, REFUSED, UNKNOWN, Durable, FinalStore, History, StoreSample, Violation
+from tests.sim.history import (
+    ACKED,
+    FAILED,
+    REFUSED,
+    UNKNOWN,
+    Applied,
+    Durable,
+    FinalStore,
+    History,
+    StoreSample,
+    Violation,
+)
 from transport.ids import NO_RING
 
 
@@ -267,3 +278,51 @@ def test_a_node_never_shows_an_older_tree() -> None:
     assert broken(store.check_reads_never_go_back, history) == "S2"
     history.samples = [StoreSample(2.0, 1, 0, 4, b"")]
     assert broken(store.check_reads_never_go_back, history) == "S2"
+
+
+def test_an_answer_that_is_not_the_outcome_kept_is_caught() -> None:
+    """S3: whoever asks later is told what the first answer said."""
+    failed = call(1, "rm", 0.0, 1.0, FAILED)
+    failed.code = "MISSING"
+    history = history_of(failed)
+    history.final = stores({ident(1): ("MISSING", 0)})
+    store.check_acked_is_kept(history)
+    history.final = stores({ident(1): ("OK", 4)})
+    assert broken(store.check_acked_is_kept, history) == "S3"
+
+
+def test_what_was_in_a_tree_is_set_aside_if_it_goes() -> None:
+    """S5: also where nobody was told that it was done."""
+    history = history_of()
+    history.applied = [Applied(2.0, 3, ident(1), RINGS[0], 7, (5,))]
+    history.final = stores({ident(1): ("OK", 5)})
+    assert store.check_set_aside(history) == 0
+    history.final = stores({})
+    assert broken(store.check_set_aside, history) == "S5"
+    history.disk_losses = [(1.0, 3)]  # before: that disk had it all the same
+    assert broken(store.check_set_aside, history) == "S5"
+    history.disk_losses = [(3.0, 3)]
+    assert store.check_set_aside(history) == 1
+    history.disk_losses = []
+    history.final[1].discarded = frozenset({ident(1)})
+    assert store.check_set_aside(history) == 1
+
+
+def test_an_epoch_of_a_minority_that_calls_itself_a_majoritys_is_caught() -> None:
+    """Q5: by those who had the state on disk when it opened."""
+    history = history_of()
+    history.data_sets = {1: {tuple(VOTES.items())}}
+    history.durable = [Durable(1.0, ident(1), 1, (1, 2), VOTES, RINGS[0])]
+    history.epochs[RINGS[0]] = EpochRecord(RINGS[0], NO_RING, 1, 1, EpochKind.MAJORITY, 0, (1, 2))
+    assert store.check_epochs_form_one_line(history) == 1
+    history.epochs[RINGS[0]] = EpochRecord(RINGS[0], NO_RING, 1, 1, EpochKind.MAJORITY, 0, (1,))
+    assert broken(store.check_epochs_form_one_line, history) == "Q5"
+
+
+def test_only_pauses_within_a_call_excuse_it() -> None:
+    """S3: the deadline is put off by the time in which the process could not run, and no other."""
+    history = history_of()
+    history.pauses = [(1, 2.0, 3.0), (1, 6.0, 9.0), (2, 5.0, 8.0)]
+    assert store.stopped(history, 1, 4.0, 7.0) == 1.0
+    assert store.stopped(history, 1, 0.0, 10.0) == 4.0
+    assert store.stopped(history, 3, 0.0, 10.0) == 0.0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from cfs.messages import Change
 from tests.sim.checkers import watches
 from tests.sim.histories import RINGS, broken, call, history_of
-from tests.sim.history import ACKED, Watched
+from tests.sim.history import ACKED, Violation, Watched
 
 
 def begins(revision: int, node: int = 1) -> Watched:
@@ -51,3 +53,10 @@ def test_a_change_that_nobody_made_is_caught() -> None:
     assert watches.check(history) == 1
     history.watches = [[begins(3), told(4, op="rm")]]
     assert broken(watches.check, history) == "watch"
+
+
+def test_a_watcher_that_is_behind_in_the_end_is_caught() -> None:
+    """What was never told is a gap too."""
+    watches.check_end(9.0, 1, 12, 12)
+    with pytest.raises(Violation, match="told up to revision 11"):
+        watches.check_end(9.0, 1, 11, 12)

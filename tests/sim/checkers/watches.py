@@ -7,6 +7,7 @@ by itself: its revisions mean nothing on the line.
 from __future__ import annotations
 
 from tests.sim.history import ACKED, History, Violation, Watched
+from transport.ids import NodeId
 
 OPS = {"put": "put", "cas": "put", "rm": "rm", "mkdir": "mkdir", "mv": "mv"}
 OPS |= {"make": "put", "part": "put", "time": "put", "put-staged": "put", "move": "mv", "delete": "rm"}
@@ -55,3 +56,10 @@ def check_alike(history: History) -> None:
         if event.change is not None and (event.change.op, event.change.path) != (OPS[call.kind], call.key):
             text = f"revision {call.revision} was told as {event.change.op} {event.change.path}"
             raise Violation(event.at, "watch", f"{text} by node {event.node}, but it is {call}")
+
+
+def check_end(now: float, node: NodeId, known: int, revision: int) -> None:
+    """All is at rest: a watcher connected to `node` was told everything up to the revision of its tree."""
+    if known != revision:
+        text = f"a watcher was told up to revision {known} by node {node}, which is at {revision}"
+        raise Violation(now, "watch", text)
