@@ -15,7 +15,7 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
-from tests.sim import shrink, telling
+from tests.sim import shrink, speed, telling
 from tests.sim.cases import Case, first_seed, known, seed_of
 from tests.sim.cluster import Report, run_plan
 from tests.sim.coverage import Coverage
@@ -53,6 +53,7 @@ def options() -> argparse.ArgumentParser:
     )
     add("--seconds", type=float, default=shrink.SECONDS, metavar="S", help="for making a failure smaller (%(default)g)")
     add("--store", type=Path, metavar="FILE", help="write the plan of --seed there and run nothing")
+    add("--speed", action="store_true", help="run twenty fixed seeds and print how much faster than real time that is")
     add("--coverage", action="store_true", help="at the end, print the lines of the product that no run executed")
     return parser
 
@@ -60,6 +61,8 @@ def options() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     parser = options()
     asked = parser.parse_args(arguments)
+    if asked.speed:
+        return 0 if speed.measure() else 1
     if asked.shrink is not None and asked.shrink >= 0:
         asked.seed = asked.shrink
     if asked.plan is not None and (asked.seed is not None or asked.runs or asked.nodes):
