@@ -22,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--refresh", action="store_true", help="write the seeds found to known.txt")
     parser.add_argument("--list", action="store_true", help="only say what there is")
     parser.add_argument("--text", action="store_true", help="print what was found broken")
+    parser.add_argument("--no-controls", action="store_true", help="do not run the seeds found without their mutants")
     asked = parser.parse_args(arguments)
     every = runs.mutants()
     strangers = sorted(set(asked.names) - {mutant.name for mutant in every})
@@ -34,13 +35,15 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     started = time.monotonic()
     outcomes: list[runs.Outcome] = []
-    for outcome in runs.run_all(chosen, asked.known, asked.all_seeds, controls=not asked.known):
+    for outcome in runs.run_all(
+        chosen, asked.known, asked.all_seeds, controls=not asked.known and not asked.no_controls
+    ):
         outcomes.append(outcome)
+        if asked.refresh:
+            runs.write_known([outcome])
         print(outcome, flush=True)
         if asked.text and outcome.text:
             print(f"    {outcome.text.splitlines()[0][:200]}", flush=True)
-    if asked.refresh:
-        runs.write_known(outcomes)
     caught = sum(outcome.ok for outcome in outcomes)
     bad = [outcome.name for outcome in outcomes if not outcome.ok]
     tried = sum(outcome.tried for outcome in outcomes)

@@ -11,7 +11,23 @@ READINESS = "cfs/readiness.py"
 EPOCHS = "cfs/epochs.py"
 STATE = "cfs/state.py"
 
-MUTANTS = [
+MUTANTS: list[Mutant] = [
+    Mutant(
+        "late-claim-of-an-ended-epoch",
+        REPLICA,
+        "        if self._closed or not primary.opened:\n            return\n        moved = False\n",
+        "        if not primary.opened:\n            return\n        moved = False\n",
+        "S1",
+        "What members claimed in a configuration that ended still commits a write of it.",
+        harness="test:cfs/test_late_claims.py",
+        also=(
+            (
+                REPLICA,
+                "        if not self._closed:\n            if not self._reported and",
+                "        if not self._closed or self._primary.opened:\n            if not self._reported and",
+            ),
+        ),
+    ),
     Mutant(
         "learners-count",
         PRIMARY,
@@ -19,28 +35,8 @@ MUTANTS = [
         "        held += data_set.votes.get(node, 1)\n",
         "S1",
         "A write counts as durable on a node that is not in the data set yet.",
-        within=200,
-    ),
-    Mutant(
-        "claims-before-it-is-whole",
-        READINESS,
-        "        if not self._catchup.whole or not primary.opened or self._store.journal.bad(now):\n",
-        "        if not primary.opened or self._store.journal.bad(now):\n",
-        ("S1", "S4"),
-        "A member that is catching up claims what its own, other log holds.",
-        also=(
-            (READINESS, "        if on_disk < max(self._from, primary.first_index):\n", "        if on_disk < 1:\n"),
-        ),
-    ),
-    Mutant(
-        "claims-of-an-ended-epoch",
-        REPLICA,
-        "        self._primary = primary\n",
-        "        primary.claims = dict(self._primary.claims) if hasattr(self, '_primary') else {}\n"
-        "        self._primary = primary\n",
-        ("S1", "S4", "Q5"),
-        "What members claimed in an epoch that ended counts in the next one.",
-        within=100,
+        within=60,
+        harness="store:members",
     ),
     Mutant(
         "visible-before-own-disk",
@@ -60,47 +56,13 @@ MUTANTS = [
         "A member claims records that it has in memory as if they were on its disk.",
     ),
     Mutant(
-        "failed-fsync-is-success",
-        "cfs/journal.py",
-        "        if error is not None:\n            self.failed = self.failed or error\n",
-        "        if error is not None and not isinstance(request, AppendLog):\n"
-        "            self.failed = self.failed or error\n",
-        ("S1", "S2", "S4", "no exception"),
-        "An append that the disk refused counts as written.",
-    ),
-    Mutant(
-        "ready-before-the-state",
-        READINESS,
-        "        if self.announced or not quorate or journal.on_disk < self._from:\n",
-        "        if self.announced or not quorate:\n",
-        ("S1", "Q5"),
-        "A member says READY before the leader's log is on its disk.",
-        within=100,
-    ),
-    Mutant(
-        "duplicate-applied-twice",
-        STATE,
-        "        if known is not None:\n            return Applied(Result.decode(known), (), repeated=True)\n",
-        "",
-        "S3",
-        "An operation that stands in the log twice changes the tree twice.",
-    ),
-    Mutant(
         "outcomes-forgotten-early",
         STATE,
         '[1:9], "big") <= index - self._window:\n',
         '[1:9], "big") <= index - 8:\n',
         ("S1", "S3"),
         "Outcomes are forgotten after eight records: a retry that comes later is done again.",
-    ),
-    Mutant(
-        "tail-dropped-without-saving",
-        STORE,
-        "            aside = writes > 0\n",
-        "            aside = False\n",
-        "S5",
-        "Writes that a merge discards are not set aside first.",
-        within=100,
+        harness="store:window",
     ),
     Mutant(
         "leader-by-index",
@@ -109,7 +71,7 @@ MUTANTS = [
         "        return (standing.era, (NO_RING, standing.last[1]), standing.last, good[node].disk_ok, -node)\n",
         ("S1", "Q5", "L1", "S4", "S5"),
         "The longest log leads a merge, not the one of the newest majority.",
-        within=100,
+        harness="test:sim/stories/test_splits.py::test_the_leader_of_a_merge_has_the_older_state",
     ),
     Mutant(
         "narrow-beats-majority",
@@ -118,45 +80,8 @@ MUTANTS = [
         "        return (standing.era, NO_MARK, standing.last, good[node].disk_ok, -node)\n",
         ("S1", "Q5", "L1", "S4", "S5"),
         "The newest epoch leads a merge, also a narrow one against a majority's.",
-        within=200,
-    ),
-    Mutant(
-        "learner-promoted-early",
-        "cfs/dataset.py",
-        "for node in sorted(set(nodes) - set(votes)) if node in primary.ready]\n",
-        "for node in sorted(set(nodes) - set(votes)) if node in primary.members]\n",
-        ("S1", "L1"),
-        "A new node has data votes before its disk holds the state.",
-        within=200,
-    ),
-    Mutant(
-        "chain-not-checked",
-        "cfs/records.py",
-        "        return self.index == previous.index + 1 and self.chain == chain_of(\n"
-        "            previous.chain, self.index, self.epoch, self.kind, self.body\n"
-        "        )\n",
-        "        return self.index == previous.index + 1\n",
-        ("S2", "S4", "S6", "no exception"),
-        "A log record whose bits flipped on disk is read as if it were good.",
-        within=100,
-    ),
-    Mutant(
-        "rolled-back-disk-trusted",
-        STORE,
-        "        if image.health is StoreHealth.OK:\n",
-        "        if image.health in (StoreHealth.OK, StoreHealth.ROLLED_BACK):\n",
-        ("S1", "S2", "S4"),
-        "A store older than its own marker says counts as good.",
-        within=200,
-    ),
-    Mutant(
-        "peers-memory-ignored",
-        EPOCHS,
-        "    behind = _drop_rolled_back(good)\n",
-        "    behind: frozenset[NodeId] = frozenset()\n",
-        ("S1", "S2", "S4"),
-        "A store that lacks what others know it once had on disk counts as good.",
-        within=300,
+        within=30,
+        harness="store:narrow",
     ),
     Mutant(
         "old-tree-shown-after-restart",
@@ -165,69 +90,7 @@ MUTANTS = [
         "        self._unresolved = 0\n",
         "S2",
         "After a restart reads are answered before everything shown earlier is shown again.",
-        within=100,
-    ),
-    Mutant(
-        "deletes-left-out-of-a-transfer",
-        "cfs/transfer.py",
-        "        drop = sorted(have)\n",
-        "        drop: list[bytes] = []\n",
-        ("S4", "S2"),
-        "A member that catches up keeps entries that were deleted meanwhile, and its digest is not compared.",
-        within=200,
-        also=((STORE, "        if state.digest() != received.digest:\n", "        if False:\n"),),
-    ),
-    Mutant(
-        "barrier-answered-at-once",
-        REPLICA,
-        "        self._waiting.barriers.add(token, now)\n",
-        "        self._events.append(BarrierDone(token))\n",
-        ("S2", "linearizable"),
-        "A linearizable read is answered from this node's copy without asking anybody.",
-        also=((REPLICA, "from cfs.status import (\n", "from cfs.status import (\n    BarrierDone,\n"),),
-        within=100,
-    ),
-    Mutant(
-        "logged-after-the-transitional",
-        REPLICA,
-        "        if transitional or self._closed:\n",
-        "        if self._closed and not transitional:\n",
-        ("S1", "S4", "Q5", "no exception"),
-        "What is delivered behind the transitional configuration is logged.",
-        within=100,
-        also=(
-            (
-                REPLICA,
-                "        if not change.regular:\n            self._closed = True\n",
-                "        if not change.regular:\n            pass\n",
-            ),
-        ),
-    ),
-    Mutant(
-        "write-never-expires",
-        "cfs/waiting.py",
-        "        for pending in self._proposals.expired(now):\n",
-        "        for pending in []:\n",
-        "S3",
-        "A write that nobody can confirm is waited for without end.",
-        within=100,
-    ),
-    Mutant(
-        "refused-but-sent",
-        REPLICA,
-        "        if refusal is not None:\n            raise refusal\n",
-        "        if refusal is not None:\n"
-        "            self._send(wire.Propose(operation.encode()))\n"
-        "            raise refusal\n",
-        "S3",
-        "A write is refused, and proposed nevertheless.",
-    ),
-    Mutant(
-        "watch-skips-one",
-        "cfs/history.py",
-        "        count = max(0, self._newest - revision)\n",
-        "        count = max(0, self._newest - revision - (len(self._changes) > 40))\n",
-        "watch",
-        "A watcher that was away is not told the first change after what it knows.",
+        within=60,
+        harness="store:majority",
     ),
 ]

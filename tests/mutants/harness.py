@@ -1,18 +1,24 @@
-"""What runs one seed and says whether a promise was broken: whole nodes, the ring alone, or the store alone.
+"""What runs one seed and says whether a promise was broken: whole nodes, or the ring, the store, the votes or the keys
+alone, each in a random world of its own; or one test, such as a story.
 
 Imports the product only when asked to run, after a mutant was applied.
 """
 
 from __future__ import annotations
 
+import io
 import signal
 import time
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tests.mutants.mutant import Mutant
+from tests.mutants.mutant import ROOT, Mutant
 
 HANG = 120.0  # seconds of CPU after which a seed counts as one that never ends; the slowest takes a tenth
+PLANS = Path(__file__).with_name("plans")
 NO_EXCEPTION = "no exception"
 NOT_WITHIN = "AssertionError: not within"  # how tests/transport/totem/net.py says that nodes do not come to rest
 # What the checks of tests/cfs/cluster.py say, and the promise each stands for; the first that is in the sentence.
@@ -63,11 +69,15 @@ def wanted(mutant: Mutant, seed: int) -> bool:
 
 def run(mutant: Mutant, seed: int) -> Verdict:
     """One seed, in this process."""
+    return _timed(lambda: _run(mutant, seed))
+
+
+def _timed(judged: Callable[[], tuple[str, str]]) -> Verdict:
     started = time.process_time()
     signal.signal(signal.SIGVTALRM, _hangs)
     signal.setitimer(signal.ITIMER_VIRTUAL, HANG)
     try:
-        promise, text = _run(mutant, seed)
+        promise, text = judged()
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
     return Verdict(promise, text, time.process_time() - started)
@@ -81,13 +91,45 @@ def _run(mutant: Mutant, seed: int) -> tuple[str, str]:
         return _ring(seed)
     if harness == "store":
         return _store(seed, rest)
+    if harness == "keys":
+        return _keys(seed)
+    if harness == "votes":
+        return _votes(seed)
+    if harness == "test":
+        return _test(mutant, rest)
     raise ValueError(f"{mutant.name}: no harness {mutant.harness}")
 
 
-def _sim(mutant: Mutant, seed: int) -> tuple[str, str]:
-    from tests.sim.cluster import run_seed
+def run_known(mutant: Mutant, seed: int) -> Verdict:
+    """The seed that is known to catch it; of whole nodes the plan that it drew then, whatever it draws now."""
+    file = PLANS / f"{mutant.name}.json"
+    if not file.exists():
+        return run(mutant, seed)
+    from tests.sim.stored import load
 
-    failure = run_seed(seed, mutant.nodes).failure
+    return _timed(lambda: _plan(load(file).plan))
+
+
+def plan_of(mutant: Mutant, seed: int, promise: str, text: str) -> str:
+    """What a seed that caught it drew, as a file keeps it; empty where there is no plan."""
+    if mutant.harness != "sim":
+        return ""
+    from tests.sim.plan import draw
+    from tests.sim.stored import Stored
+
+    return Stored(draw(seed, mutant.nodes)[0], f"{mutant.name}: {text}", promise).text()
+
+
+def _sim(mutant: Mutant, seed: int) -> tuple[str, str]:
+    from tests.sim.plan import draw
+
+    return _plan(draw(seed, mutant.nodes)[0])
+
+
+def _plan(plan: Any) -> tuple[str, str]:
+    from tests.sim.cluster import run_plan
+
+    failure = run_plan(plan).failure
     return ("", "") if failure is None else (failure.promise, failure.text)
 
 
@@ -117,3 +159,41 @@ def _store(seed: int, profile: str) -> tuple[str, str]:
     except Exception as error:  # as above
         return NO_EXCEPTION, f"{type(error).__name__}: {error}"
     return "", ""
+
+
+def _keys(seed: int) -> tuple[str, str]:
+    from tests.transport import key_chaos
+
+    try:
+        key_chaos.run(seed)
+    except key_chaos.Broken as broken:
+        return broken.promise, broken.text
+    except Exception as error:  # as above
+        return NO_EXCEPTION, f"{type(error).__name__}: {error}"
+    return "", ""
+
+
+def _votes(seed: int) -> tuple[str, str]:
+    from tests.quorum import vote_chaos
+
+    try:
+        vote_chaos.run(seed)
+    except vote_chaos.Broken as broken:
+        return broken.promise, broken.text
+    except Exception as error:  # as above
+        return NO_EXCEPTION, f"{type(error).__name__}: {error}"
+    return "", ""
+
+
+def _test(mutant: Mutant, name: str) -> tuple[str, str]:
+    """A test that has no seeds, as a story is: all it says is yes or no."""
+    import pytest
+
+    with redirect_stdout(io.StringIO()) as said:
+        code = pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header", f"{ROOT}/tests/{name}"])
+    if code == pytest.ExitCode.OK:
+        return "", ""
+    if code != pytest.ExitCode.TESTS_FAILED:
+        raise RuntimeError(f"{name}: {said.getvalue()[-500:]}")
+    lines = [line for line in said.getvalue().splitlines() if line.startswith("E  ")]
+    return mutant.promises[0], (lines or ["failed"])[0].lstrip("E ")

@@ -9,7 +9,7 @@ ELECTORATE = "quorum/electorate.py"
 VOTES = "quorum/votes.py"
 LEASE = "quorum/lease.py"
 
-MUTANTS = [
+MUTANTS: list[Mutant] = [
     Mutant(
         "lease-kept-after-a-pause",
         VOTEQUORUM,
@@ -46,7 +46,7 @@ MUTANTS = [
         VOTES,
         "    needed = max(max(expected, total) // 2 + 1, floor)\n",
         "    needed = max((max(expected, total) + 1) // 2, floor)\n",
-        ("Q1", "Q2"),
+        ("Q1", "Q2", "Q4"),
         "Half of an even number of votes is quorate.",
         within=60,
     ),
@@ -57,6 +57,7 @@ MUTANTS = [
         "                pass\n",
         ("Q1", "Q2"),
         "The votes of nodes that are gone are counted on.",
+        harness="votes",
     ),
     Mutant(
         "expected-votes-follow-a-leave",
@@ -65,5 +66,80 @@ MUTANTS = [
         "        self.own.expected = votes\n",
         ("Q1", "Q2"),
         "Expected votes go down with the members that go.",
+        harness="votes",
+    ),
+    Mutant(
+        "wait-for-all-forgotten",
+        ELECTORATE,
+        "        self.waiting = options.waits_for_all or forgot\n",
+        "        self.waiting = forgot\n",
+        "Q2",
+        "A node that starts does not wait for all, though it is configured to.",
+        harness="votes",
+    ),
+    Mutant(
+        "two-node-does-not-wait",
+        "quorum/options.py",
+        "        return self.two_node if self.wait_for_all is None else self.wait_for_all\n",
+        "        return bool(self.wait_for_all)\n",
+        "Q2",
+        "two_node alone does not imply wait_for_all.",
+        harness="votes",
+    ),
+    Mutant(
+        "tie-broken-for-both",
+        VOTES,
+        "        return decider if decider in members else 0\n",
+        "        return decider\n",
+        ("Q1", "Q2"),
+        "A tie is broken for the half without the node that decides, too.",
+        harness="votes",
+    ),
+    Mutant(
+        "tie-broken-by-the-next-listed",
+        VOTES,
+        "        if node in previous:\n            return 0\n",
+        "",
+        "Q2",
+        "Of a list of tie breakers the next one decides for the half that has lost the first.",
+        harness="votes",
+    ),
+    Mutant(
+        "last-man-without-quorum",
+        ELECTORATE,
+        "        if self.quorate and self.last_man_standing:\n            self._recalculate(",
+        "        if self.last_man_standing:\n            self._recalculate(",
+        ("Q1", "Q2"),
+        "last_man_standing lowers expected votes in a component that is not quorate.",
+        harness="votes",
+    ),
+    Mutant(
+        "threshold-goes-down",
+        ELECTORATE,
+        "            floor=0 if decrease else self.quorum,\n",
+        "            floor=0,\n",
+        "Q2",
+        "The threshold goes down without anybody having asked for it.",
+        harness="votes",
+    ),
+    Mutant(
+        "device-vote-kept",
+        VOTEQUORUM,
+        "        device.cast = False  # the arbiter voted for the old ring: it is asked again\n",
+        "",
+        ("Q1", "Q2", "Q4"),
+        "The vote of the device is taken along into the next ring, though the arbiter may give it to another one.",
+        where=lambda plan: plan.settings.quorum.device,
+    ),
+    Mutant(
+        "device-vote-outlives-its-lease",
+        VOTEQUORUM,
+        '            self._timers.set("device", '
+        "valid_until if valid_until is not None else now + e.options.device_timeout)\n",
+        '            self._timers.set("device", now + 60.0)\n',
+        ("Q1", "Q2", "Q4"),
+        "The vote of a device that does not answer any more counts on.",
+        within=100,
+        where=lambda plan: plan.settings.quorum.device,
     ),
 ]

@@ -1,8 +1,8 @@
 """Many mutants, each in a process of its own, two at a time; and the known seeds, one of which catches each.
 
-known.txt has a line for each mutant: its name, a seed that catches it, the promise that is then found broken. Seeds
-change their meaning while the simulator grows: one that does not catch its mutant any more is looked for anew in the
-mutant's range, and `--refresh` writes the file anew.
+known.txt has a line for each mutant: its name, a seed that catches it, the promise that is then found broken; plans/
+has what such a seed of whole nodes drew, which goes on meaning the same while the simulator grows. One that does not
+catch its mutant any more is looked for anew in the mutant's range, and `--refresh` writes these files anew.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
+from tests.mutants import harness
+from tests.mutants.harness import PLANS
 from tests.mutants.mutant import FIRST, DoesNotApply, Mutant, apply, patched
 
 KNOWN = Path(__file__).with_name("known.txt")
@@ -39,9 +42,14 @@ def known_seeds() -> dict[str, int]:
 
 @dataclass(slots=True)
 class Outcome:
-    """seed: the first that caught it, None: it survived.  tried: seeds run.  others: promises found broken that are not
-    those expected.  caught: how many seeds caught it, where all were run.  control: why the seed is none, as it fails
-    without the mutant too.  problem: why nothing could be run."""
+    """What became of one mutant.
+
+    seed: the first that caught it, None: it survived.  tried: seeds run.  caught: how many caught it, where all were
+    run.  fresh: the seed is of the mutant's range.  stale: there was a known one, and it did not catch the mutant.
+    plan: what the seed drew, as a file keeps it.
+    others: promises found broken that are not those expected.  control: why the seed is none: without the mutant it
+    breaks this too.  problem: why nothing could be run.
+    """
 
     name: str
     seed: int | None = None
@@ -54,6 +62,8 @@ class Outcome:
     control: str = ""
     problem: str = ""
     stale: bool = False
+    fresh: bool = False
+    plan: str = field(default="", repr=False)
 
     @property
     def ok(self) -> bool:
@@ -74,10 +84,8 @@ class Outcome:
 
 def seeds_of(mutant: Mutant) -> Iterator[int]:
     """The seeds of its range."""
-    from tests.mutants import harness
-
-    seed, count = FIRST, 0
-    while count < mutant.within:
+    seed, count = (1 if mutant.harness.startswith("store:") else FIRST), 0
+    while count < mutant.seeds:
         if harness.wanted(mutant, seed):
             count += 1
             yield seed
@@ -89,8 +97,6 @@ def look(mutant: Mutant, known: int | None = None, every: bool = False) -> Outco
 
     known: run first; with it the range only when it does not catch the mutant.
     """
-    from tests.mutants import harness
-
     outcome = Outcome(mutant.name)
     try:
         apply(mutant)
@@ -98,15 +104,16 @@ def look(mutant: Mutant, known: int | None = None, every: bool = False) -> Outco
         outcome.problem = str(error)
         return outcome
     started = time.process_time()
-    seeds: Iterable[int] = seeds_of(mutant)
-    for seed in seeds if known is None else _after(known, seeds):
-        promise, text, _ = harness.run(mutant, seed)
+    for place, seed in enumerate(chain(() if known is None else (known,), seeds_of(mutant))):
+        first = known is not None and place == 0
+        promise, text, _ = (harness.run_known if first else harness.run)(mutant, seed)
         outcome.tried += 1
         if promise in mutant.promises:
             outcome.caught += 1
             if outcome.seed is None:
                 outcome.seed, outcome.promise, outcome.text = seed, promise, text
-                outcome.stale = known is not None and seed != known
+                outcome.plan = harness.plan_of(mutant, seed, promise, text) if not first else ""
+                outcome.fresh, outcome.stale = not first, known is not None and not first
             if not every:
                 break
         elif promise:
@@ -115,16 +122,9 @@ def look(mutant: Mutant, known: int | None = None, every: bool = False) -> Outco
     return outcome
 
 
-def _after(known: int, seeds: Iterable[int]) -> Iterator[int]:
-    yield known
-    yield from seeds
-
-
-def control(mutant: Mutant, seed: int) -> str:
+def control(mutant: Mutant, seed: int, known: bool = False) -> str:
     """What the seed breaks without the mutant; empty, as it should be, when nothing."""
-    from tests.mutants import harness
-
-    promise, text, _ = harness.run(mutant, seed)
+    promise, text, _ = (harness.run_known if known else harness.run)(mutant, seed)
     return f"{promise}: {text}" if promise else ""
 
 
@@ -137,9 +137,9 @@ def _task(job: tuple[str, int | None, bool]) -> Outcome:
         return Outcome(name, problem=f"{type(error).__name__}: {error}")
 
 
-def _control(job: tuple[str, int]) -> str:
-    name, seed = job
-    return control(next(mutant for mutant in mutants() if mutant.name == name), seed)
+def _control(job: tuple[str, int, bool]) -> str:
+    name, seed, known = job
+    return control(next(mutant for mutant in mutants() if mutant.name == name), seed, known)
 
 
 def run_all(chosen: list[Mutant], known: bool, every: bool = False, controls: bool = False) -> Iterator[Outcome]:
@@ -155,12 +155,20 @@ def run_all(chosen: list[Mutant], known: bool, every: bool = False, controls: bo
     with context.Pool(WORKERS, maxtasksperchild=1) as pool, context.Pool(1) as plain:
         for mutant, outcome in zip(chosen, pool.imap(_task, jobs, chunksize=1), strict=True):
             if controls and outcome.seed is not None:
-                outcome.control = plain.apply(_control, ((mutant.name, outcome.seed),))
+                outcome.control = plain.apply(_control, ((mutant.name, outcome.seed, known and not outcome.fresh),))
             yield outcome
 
 
 def write_known(outcomes: list[Outcome]) -> None:
     """Keep what these found, and what is known of the others."""
+    names = {mutant.name for mutant in mutants()}
+    for outcome in outcomes:
+        if outcome.ok and outcome.plan:
+            PLANS.mkdir(exist_ok=True)
+            (PLANS / f"{outcome.name}.json").write_text(outcome.plan)
+    for file in PLANS.glob("*.json"):
+        if file.stem not in names:
+            file.unlink()
     found = {outcome.name: f"{outcome.seed:06x}  # {outcome.promise}" for outcome in outcomes if outcome.ok}
     for line in KNOWN.read_text().splitlines() if KNOWN.exists() else ():
         words = line.split(maxsplit=1)
