@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cfs.io import generations
-from cfs.io.logfile import read_log
+from cfs.io.logfile import Recovered, read_log
 from cfs.messages import Operation
 from cfs.records import EpochRecord, LogRecord, RecordKind
 from cfs.state import State
@@ -45,23 +45,21 @@ class Disks:
 
     def ends(self) -> dict[int, int]:
         """The index of the last record in each node's log. Raises OSError, ValueError while a file is not readable."""
-        return {node: records[-1].index if records else 0 for node, records in self._logs().items()}
+        return {node: self._log(node).end.index for node in self._stores}
 
-    def _logs(self) -> dict[int, list[LogRecord]]:
-        found = {}
-        for node, store in self._stores.items():
-            current = generations.read_current(store)
-            if current is None:
-                raise ValueError(f"node {node} has no store")
-            found[node] = read_log(generations.folder(store, current) / "log")[0].records
-        return found
+    def _log(self, node: int) -> Recovered:
+        store = self._stores[node]
+        current = generations.read_current(store)
+        if current is None:
+            raise ValueError(f"node {node} has no store")
+        return read_log(generations.folder(store, current) / "log")[0]
 
     def follow(self) -> Read:
         """Read on from where it was. Raises Violation when the logs are not one, OSError, ValueError."""
         read = Read(changes=[Watched(clock(), NOBODY, self.state.revision, None, NO_RING)])
         by_index: dict[int, tuple[int, LogRecord]] = {}
-        for node, records in self._logs().items():
-            for record in records:
+        for node in self._stores:
+            for record in self._log(node).records:
                 if record.index <= self.state.index:
                     continue
                 first, known = by_index.setdefault(record.index, (node, record))
