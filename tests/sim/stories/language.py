@@ -469,7 +469,8 @@ class Story:
         except Exception as error:  # whatever a node raises is a failure of its own: no input may make it
             at = self.play.stage.clock.now if self.play is not None else 0.0
             if isinstance(error, AssertionError) and (line := _line_of(error, teller)):
-                return Violation(at, "story", f"not so: {line}; {self.play}")
+                found = f" ({' '.join(str(error).split())})" if str(error) else ""  # pytest tells the values
+                return Violation(at, "story", f"not so: {line}{found}; {self.play}")
             return Violation(at, "no exception", "".join(traceback.format_exception(error)).rstrip())
         return None
 
