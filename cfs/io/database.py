@@ -32,6 +32,7 @@ from transport.errors import ClusterError
 FORMAT = 1
 _OUTCOME = ID_BYTES + RESULT_BYTES
 _U32 = struct.Struct("!I")
+_U64 = struct.Struct("!Q")
 _SCHEMA = f"""
 PRAGMA user_version = {FORMAT};
 CREATE TABLE tree (inode INTEGER PRIMARY KEY NOT NULL, path TEXT NOT NULL UNIQUE, type INTEGER NOT NULL,
@@ -99,13 +100,16 @@ class Database:
             sql.executemany("INSERT INTO tree VALUES (?,?,?,?,?,?,?,?)", rows)
             if delta.outcomes:
                 packed = b"".join(ident + result for ident, result in delta.outcomes.items())
-                sql.execute("INSERT OR REPLACE INTO outcomes VALUES (?,?)", (delta.index, _sealed(packed)))
+                sql.execute(
+                    "INSERT OR REPLACE INTO outcomes VALUES (?,?)",
+                    (delta.index, _sealed(packed, _U64.pack(delta.index))),
+                )
             sql.execute("DELETE FROM outcomes WHERE last <= ?", (delta.outcomes_after,))
             for ident, staged in delta.staging.items():
                 sql.execute("DELETE FROM staging WHERE id = ?", (ident,))
                 if staged is not None:
                     data = b"".join(staged.chunks)
-                    row = (ident, staged.touched, zlib.crc32(data), data)
+                    row = (ident, staged.touched, _check(data, ident + _U64.pack(staged.touched)), data)
                     sql.execute("INSERT INTO staging VALUES (?,?,?,?)", row)
             self._write_meta(delta, position, lineage)
             sql.execute("COMMIT")
@@ -129,10 +133,18 @@ class Database:
             if check != "ok":
                 raise DatabaseDamaged(f"{self.path.name}: {check}")
             return self._load()
-        except (sqlite3.Error, ClusterError, ValueError, TypeError, OverflowError, AttributeError) as error:
-            if isinstance(error, DatabaseDamaged):
-                raise
-            raise DatabaseDamaged(f"{self.path.name}: {error}") from error
+        except (
+            sqlite3.Error,
+            ClusterError,
+            ValueError,
+            TypeError,
+            OverflowError,
+            AttributeError,
+            struct.error,
+        ) as error:
+            text = str(error)
+            told = text if text.startswith(f"{self.path.name}: ") else f"{self.path.name}: {text}"
+            raise DatabaseDamaged(told) from error
 
     def _load(self) -> Loaded:
         meta = {key: _unsealed(value, key) for key, value in self._sql.execute("SELECT key, value FROM meta")}
@@ -147,13 +159,13 @@ class Database:
         if TreeDigest(image.entries.values()).digest(revision) != digest:
             raise DatabaseDamaged(f"{self.path.name}: the tree's digest does not match its rows")
         for last, packed in self._sql.execute("SELECT last, packed FROM outcomes ORDER BY last"):
-            rows = _unsealed(packed, f"outcomes up to {last}")
+            rows = _unsealed(packed, f"outcomes up to {last}", _U64.pack(last))
             for start in range(0, len(rows), _OUTCOME):
                 image.outcomes[rows[start : start + ID_BYTES]] = rows[start + ID_BYTES : start + _OUTCOME]
         for ident in forgotten(image.outcomes, position.index - OUTCOMES):
             del image.outcomes[ident]
         for ident, touched, crc, data in self._sql.execute("SELECT id, touched, crc, data FROM staging ORDER BY id"):
-            if zlib.crc32(data) != crc:
+            if _check(data, ident + _U64.pack(touched)) != crc:
                 raise DatabaseDamaged(f"{self.path.name}: upload {ident.hex()}: checksum does not match")
             image.staging[ident] = staged_from(data, touched)
         return Loaded(image, position, Lineage.decode(meta["lineage"]))
@@ -180,11 +192,16 @@ def _entry_of(row: tuple[int, str, int, int, int, int, bytes, bytes]) -> Entry:
     return entry
 
 
-def _sealed(value: bytes) -> bytes:
-    return _U32.pack(zlib.crc32(value)) + value
+def _check(value: bytes, about: bytes = b"") -> int:
+    """CRC-32 over both: what a row says, and under which key it says it."""
+    return zlib.crc32(value, zlib.crc32(about))
 
 
-def _unsealed(value: bytes, what: str) -> bytes:
-    if len(value) < 4 or _U32.pack(zlib.crc32(value[4:])) != value[:4]:
+def _sealed(value: bytes, about: bytes = b"") -> bytes:
+    return _U32.pack(_check(value, about)) + value
+
+
+def _unsealed(value: bytes, what: str, about: bytes = b"") -> bytes:
+    if len(value) < 4 or _U32.pack(_check(value[4:], about)) != value[:4]:
         raise DatabaseDamaged(f"{what}: checksum does not match")
     return value[4:]

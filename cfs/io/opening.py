@@ -152,7 +152,7 @@ def _found(loaded: Loaded | None, found: Recovered | None, marker: Marker | None
         return image
     image.state, image.position, image.lineage = loaded.state, loaded.position, loaded.lineage
     image.commit_index = loaded.position.index
-    if found is not None and not (found.damage and _disagreement(loaded, found)):
+    if found is not None and not _disagreement(loaded, found):
         behind = max(0, image.position.index - found.first.index)
         image.retained, image.tail = tuple(found.records[:behind]), tuple(found.records[behind:])
         image.commit_index = max(image.commit_index, min(found.commit_index, found.end.index))

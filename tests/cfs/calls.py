@@ -44,6 +44,7 @@ class Calls:
         self.made: list[str] = []  # each call, as words
         self.failed: list[str] = []
         self.ended = 0  # how many there were when who uses this said that it had ended
+        self.before: Callable[[], None] = lambda: None  # done before each call
         self._from = self._until = 0
         self._error = 0
         self._top = _File(names={root.name: _known(root)} if root.exists() else {})
@@ -60,6 +61,7 @@ class Calls:
 
     def _call(self, what: str, path: Path) -> None:
         """Count it. Raises OSError when it is to fail."""
+        self.before()
         self.made.append(f"{what} {path.relative_to(self.root.parent)}")
         if self._from <= len(self.made) < self._until:
             self.failed.append(self.made[-1])
