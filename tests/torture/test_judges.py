@@ -21,6 +21,7 @@ from transport.ids import NO_RING, RingId
 NODES = [1, 2, 3]
 RING = RingId(4, 1, 7)
 WRITES = [(b"a" * 16, "k", b"one"), (b"b" * 16, "k", b"two"), (b"c" * 16, "l", b"three")]
+OWN = (b"o" * 16, "o", b"by the torture itself: no client's call")
 
 
 def records(*writes: tuple[bytes, str, bytes]) -> list[LogRecord]:
@@ -60,7 +61,7 @@ class Case:
     """A sound round; each test breaks one thing of it."""
 
     def __init__(self, directory: Path) -> None:
-        self.disks = Disks({node: disk(directory / f"n{node}", *WRITES) for node in NODES})
+        self.disks = Disks({node: disk(directory / f"n{node}", *WRITES, OWN) for node in NODES})
         self.read: Read = self.disks.follow()
         self.calls = calls()
         state = self.disks.state
