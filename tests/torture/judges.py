@@ -155,5 +155,6 @@ def store_of(node: int, client: Client, calls: list[Call]) -> FinalStore:
     for call in calls:
         told = client.outcome(call.id.hex())
         if told["outcome"] != "unknown":
-            outcomes[call.id] = ("OK" if told["outcome"] == "done" else str(told["message"]), told["revision"] or 0)
+            refused = str(told["message"]).upper().replace(" ", "_")  # told in words
+            outcomes[call.id] = ("OK" if told["outcome"] == "done" else refused, told["revision"] or 0)
     return FinalStore(node, status["revision"], bytes.fromhex(status["digest"]), outcomes, {})

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cfs.io import generations
 from cfs.io.logfile import LogFile
-from cfs.messages import Change, Kind, Operation
+from cfs.messages import Change, Code, Kind, Operation
 from cfs.records import START, EpochKind, EpochRecord, LogPosition, LogRecord, RecordKind
 from tests.sim.history import ACKED, REFUSED, Call, Durable, FinalStore, StoreSample, Violation
 from tests.torture.disks import Disks, Read
-from tests.torture.judges import Judge, Round, asked_of_all, paused
+from tests.torture.judges import Judge, Round, asked_of_all, paused, store_of
 from tests.torture.verdicts import Board
 from transport.ids import NO_RING, RingId
 
@@ -193,3 +194,21 @@ def test_doubts_are_asked_of_every_node() -> None:
     """And a part of the others."""
     made = [replace(call, doubtful=number == 2) for number, call in enumerate(calls())]
     assert [call.id for call in asked_of_all(made)] == [WRITES[0][0], WRITES[2][0]]
+
+
+def test_a_node_s_outcomes_are_named_as_in_the_log() -> None:
+    """`fs outcome` tells a refusal in words, the checkers know its code."""
+
+    class Client:
+        def status(self) -> dict[str, object]:
+            return {"store": {"revision": 3, "digest": "00" * 32}}
+
+        def outcome(self, ident: str) -> dict[str, object]:
+            told = {"a": ("done", 1, None), "b": ("refused", None, "no such entry"), "c": ("unknown", None, "lost")}
+            outcome, revision, message = told[chr(bytes.fromhex(ident)[0])]
+            return {"outcome": outcome, "revision": revision, "message": message}
+
+    client: Any = Client()
+    found = store_of(2, client, calls())
+    assert found.outcomes == {WRITES[0][0]: ("OK", 1), WRITES[1][0]: ("NO_SUCH_ENTRY", 0)}
+    assert Code.NO_SUCH_ENTRY.name == "NO_SUCH_ENTRY" and (found.node, found.revision) == (2, 3)
