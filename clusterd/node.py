@@ -46,7 +46,7 @@ from transport.sync import Sync, Synchronised
 SYNC, QUORUM, STORE, GROUPS, CONFIG = 1, 2, 3, 4, 5
 """Channels: the first byte of every message on the ring."""
 GOODBYE_WAIT = 0.2
-"""Seconds that a clean leave waits for its last ordered message to be sent."""
+"""Seconds that a clean leave waits for its last ordered message to be sent; under allow_downscale, to be had by all."""
 OUTCOMES_WAIT = 0.05
 """Seconds that it waits for the outcomes of writes under way: they take milliseconds, a leave less than 0.1 s."""
 
