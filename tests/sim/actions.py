@@ -65,8 +65,11 @@ def draw(random: Random, settings: Settings, faults: frozenset[str], first: floa
         kinds = {kind: often for kind, often in kinds.items() if kind in (*HARMLESS, *OVERRIDES)}
     else:
         kinds = {kind: often for kind, often in kinds.items() if kind not in OVERRIDES}
-    if faults & {"blank", "rot", "rollback", "snapshot"} or (settings.durability == "memory" and "power" in faults):
+    forgetful = settings.durability == "memory" and "power" in faults
+    if faults & {"blank", "rot", "rollback", "snapshot"} or forgetful:
         kinds = {kind: often for kind, often in kinds.items() if kind not in DATA}
+    if forgetful:  # power goes at the nodes of the start: one that was added would be the only good store
+        kinds = {kind: often for kind, often in kinds.items() if kind != "add"}
     actions = []
     for _ in range(random.randint(2, 7)):
         kind = random.choices(list(kinds), list(kinds.values()))[0]

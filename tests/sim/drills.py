@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tests.sim.aspects import aspect
-from tests.sim.checkers.calm import SETTLED, Tempo
+from tests.sim.checkers.calm import SETTLED, SHAPED, Tempo
 from tests.sim.troubles import Fault
 from transport.ids import NodeId
 
@@ -43,7 +43,7 @@ def draw(seed: int, nodes: Sequence[NodeId], tempo: Tempo, start: float) -> tupl
                 until = at + 0.5
                 found.append(Fault("leave", at, until, (node,), number=number))
             case _:
-                until = at + SETTLED * tempo.slowness + random.uniform(0.8, 1.5)
+                until = at + SHAPED * tempo.slowness + random.uniform(0.8, 1.5)
                 cut = random.choice(("partial", "partial", "one-way"))
                 found.append(Fault(cut, at, until, (node,), (other,), number=number))
                 if len(nodes) > 2 and random.random() < 0.6:

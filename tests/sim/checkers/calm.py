@@ -22,6 +22,7 @@ from transport.events import ConfigurationChange
 from transport.ids import NodeId
 
 SETTLED = 2.0  # seconds until the ring has its shape, as for L1; more where the token is slow
+SHAPED = 4.0  # the same where some cannot hear each other: who may be with whom is found out step by step
 KILLED = 0.3  # seconds beyond the token timeout
 LEFT = 0.1
 CLOCKS = 1.006  # no two clocks differ more in rate
@@ -181,10 +182,10 @@ class _Judge:
 
     def steady_networks(self) -> None:
         """L4."""
-        settled = SETTLED * self._tempo.slowness
         rough = [trouble for trouble in self._troubles if trouble.kind not in STEADY]
         for begun, until in pairwise(self._points):
-            first = begun + settled
+            whole = not any(t.at < until and t.until > begun for t in self._troubles)
+            first = begun + (SETTLED if whole else SHAPED) * self._tempo.slowness
             if until - first < 0.2 or any(t.at <= until and t.until >= begun for t in rough):
                 continue
             self.judged["L4"] += 1

@@ -107,7 +107,7 @@ def test_a_ring_that_forms_again_and_again_is_caught() -> None:
     ring(history, 5.5, 12, 3)
     cut = Trouble("partial", 5.0, 12.0)
     assert judged(history, cut)["L4"] == 3
-    ring(history, 9.0, 16, 1, 2)
+    ring(history, 9.5, 16, 1, 2)
     caught("L4", history, cut)
 
 
