@@ -194,7 +194,8 @@ class Judge:
         if self._tree.is_directory(above):
             return
         while above:  # a file anywhere on the way is ENOTDIR, as in POSIX
-            if self._tree.get(above) is not None:
+            entry = self._tree.get(above)
+            if entry is not None and not entry.is_directory:
                 raise _Refuse(Code.NOT_DIRECTORY)
             above = parent(above)
         raise _Refuse(Code.NO_SUCH_ENTRY)

@@ -65,6 +65,7 @@ REFUSED = [
     (put("x/y"), Code.NO_SUCH_ENTRY),
     (put("f/y"), Code.NOT_DIRECTORY),
     (put("f/y/z"), Code.NOT_DIRECTORY),
+    (put("a/none/y"), Code.NO_SUCH_ENTRY),
     (put("a"), Code.IS_DIRECTORY),
     (put("f", condition=0), Code.CONFLICT),
     (put("f", condition=4), Code.CONFLICT),

@@ -110,7 +110,10 @@ def test_cut_at_every_byte(memory: Path, clean: bool) -> None:
     copies = Copies(kept)
     raw = copies.raw[kept.last]
     healths = set()
+    near = {end + n for _, end, _ in kept.ends for n in (-1, 0, 1)}
     for size in range(len(raw) + 1):
+        if clean and size % 5 and size not in near:
+            continue  # every byte is done once, for the one that was killed
         image = copies.opened(kept.last, raw[:size])
         healths.add(image.health)
         whole = max((many for _, end, many in kept.ends if end <= size), default=0)
