@@ -147,6 +147,7 @@ class Quorum(RuleBasedStateMachine):
     @rule(node=NODES)
     def alone_or_back(self, node: NodeId) -> None:
         """One node is cut off from its ring, or all come together again."""
+        node = self.in_a_ring(node)
         ring = next((ring for ring in self.rings if node in ring and len(ring) > 1), ())
         listed = self.world.options.votes
         self.formed([2 if n == node and ring else 1 if n in listed else 0 for n in range(1, MOST + 1)], activate=True)
@@ -154,9 +155,9 @@ class Quorum(RuleBasedStateMachine):
     @rule(node=NODES)
     def leaves(self, node: NodeId) -> None:
         """A clean leave: told in order, and then the others go on without it."""
-        ring = next((ring for ring in self.rings if node in ring), None)
-        if ring is None:
+        if not (node := self.in_a_ring(node)):
             return
+        ring = next(ring for ring in self.rings if node in ring)
         self.world.nodes[node].leave()
         self.world.deliver()
         self.world.nodes[node].left()
@@ -174,8 +175,10 @@ class Quorum(RuleBasedStateMachine):
 
     # -- operators -------------------------------------------------------------------------------------------
 
-    def in_a_ring(self, node: NodeId) -> bool:
-        return any(node in ring for ring in self.rings)
+    def in_a_ring(self, number: int) -> NodeId:
+        """One of the nodes that are in a ring, 0 when none is."""
+        members = sorted(n for ring in self.rings for n in ring)
+        return members[number % len(members)] if members else 0
 
     def done(self, node: NodeId, ask: Any, allowed: bool) -> None:
         """`ask` is refused exactly when it is not `allowed`."""
@@ -196,7 +199,7 @@ class Quorum(RuleBasedStateMachine):
     @rule(node=NODES, value=st.integers(1, 10))
     def set_expected(self, node: NodeId, value: int) -> None:
         """5.4: not below the votes present, and no quorate cluster loses its quorum by it."""
-        if self.in_a_ring(node):
+        if node := self.in_a_ring(node):
             model = self.world.model(node)
             allowed = value >= model.total and (
                 not model.quorate or self.needed(model, value, model.total) <= model.total
@@ -207,7 +210,7 @@ class Quorum(RuleBasedStateMachine):
     @rule(node=NODES, other=NODES, value=st.integers(0, 4))
     def set_votes(self, node: NodeId, other: NodeId, value: int) -> None:
         """5.4: of a node that is known, and the threshold then is between half of the votes and all."""
-        if self.in_a_ring(node):
+        if node := self.in_a_ring(node):
             model = self.world.model(node)
             votes = {n: model.table[n].votes for n in model.in_state_member()}
             if other in votes:
@@ -219,7 +222,7 @@ class Quorum(RuleBasedStateMachine):
 
     @rule(node=NODES)
     def cancel_waiting(self, node: NodeId) -> None:
-        if self.in_a_ring(node):
+        if node := self.in_a_ring(node):
             model = self.world.model(node)
             self.done(node, self.world.nodes[node].cancel_wait_for_all, model.wfa_on or model.wfa)
 
@@ -235,7 +238,7 @@ class Quorum(RuleBasedStateMachine):
     )
     def device_says(self, node: NodeId, casts: bool, alive: bool, stale: bool, votes: int | None) -> None:
         """A poll, sometimes with a vote for a ring that is no more: refused."""
-        if not self.in_a_ring(node):
+        if not (node := self.in_a_ring(node)):
             return
         ring = RingId(1, 9, 9) if stale else self.world.followers[node]._ring
         told: dict[str, Any] = {"registered": True, "alive": alive, "cast": casts, "name": "Qdevice", "ring_id": ring}
