@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.sim.cases import Case
 from tests.sim.cluster import ENOUGH, JUDGED, PROMISES, TOTALS, Report
-from tests.sim.effects import ENOUGH_RUNS, missing, told
+from tests.sim.effects import missing, told
 from tests.sim.history import Violation
 
 UNDECIDED = 3  # keys whose history may be too tangled for the search, over all runs
@@ -81,8 +81,7 @@ class Sums:
         found = [f"{len(failed)} of {len(self.reports)} seeds failed"] if (failed := self.failed()) else []
         if self.total("undecided") > UNDECIDED:
             found.append(f"{self.total('undecided'):.0f} keys were left without a verdict on linearizability")
-        if len(self.reports) >= ENOUGH_RUNS:
-            found += missing(self.total)
+        found += missing(self.total, len(self.reports))
         if whole:
             found += [f"no run had {name.replace('_', ' ')}" for name in TOTALS if not self.total(name)]
             found += [f"{name} was judged in no run" for name in PROMISES if not self.total(JUDGED + name)]

@@ -64,7 +64,7 @@ KINDS = {
     "slow-node": 2,
 }
 # The same, where a quorum device is configured.
-DEVICE = {"device-cut": 4, "device-down": 3}
+DEVICE = {"device-cut": 12, "device-down": 10}
 # These befall what is between nodes.
 PAIRS = ("partition", "one-way", "asymmetric", "delay", "partial", "link-down", "flap", "clog", "mtu-hole", "noise")
 # Of each group at most one in a run: S1 holds while a data majority keeps its disks.
