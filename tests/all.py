@@ -141,7 +141,7 @@ RUN: dict[str, list[Callable[[], Phase]]] = {
     "mutants": [run_mutants],
     "fuzz": [run_fuzz],
 }
-ALWAYS = ("check", "unit", "sim", "live", "fuzz")
+ALWAYS = ("check", "unit", "sim", "live", "mutants", "fuzz")
 
 
 def run_phase(name: str, root: bool) -> list[Phase]:

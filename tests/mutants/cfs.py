@@ -52,7 +52,7 @@ MUTANTS: list[Mutant] = [
         READINESS,
         "        primary, on_disk = self._primary, self._store.journal.on_disk\n",
         "        primary, on_disk = self._primary, self._store.log.end.index\n",
-        "S1",
+        ("S1", "S6"),
         "A member claims records that it has in memory as if they were on its disk.",
     ),
     Mutant(
