@@ -11,6 +11,7 @@ from cfs.entries import StateImage
 from cfs.messages import Kind, Operation
 from cfs.records import START, Lineage, LogPosition, LogRecord, RecordKind
 from tests.sim.clock import Clock
+from tests.sim.snapshot import put_back, take
 from tests.sim.storage import Storage
 from transport.events import Persist
 from transport.ids import RingId
@@ -118,3 +119,21 @@ def test_small_files_are_written_whole_and_tried_again() -> None:
     bench.wait()
     assert bench.disk.files == {"ring": b"18"}
     assert [answer[1:] for answer in bench.answers] == [(9, None), (10, None)]
+
+
+def test_a_machine_put_back_has_the_disk_it_had_and_its_marker_agrees() -> None:
+    """Nothing on it shows that it is old; what the checkers know was on it once, they go on knowing."""
+    bench = Bench()
+    bench.disk.request(AppendLog(2, bench.records(2)))
+    bench.wait()
+    bench.disk.files["votequorum"] = b"3 0"
+    saved = take(bench.disk, 7.0)
+    bench.disk.request(AppendLog(3, bench.records(2)))
+    bench.wait()
+    bench.disk.files["votequorum"] = b"5 0"
+    assert bench.disk.load().end.index == 4
+    put_back(bench.disk, saved)
+    image = bench.disk.load()
+    assert (image.health, image.end.index, saved.reading) == (StoreHealth.OK, 2, 7.0)
+    assert bench.disk.files == {"votequorum": b"3 0"}
+    assert not bench.disk.holds(ident(3)) and ident(3) in bench.disk.ever_logged
