@@ -30,7 +30,7 @@ from tests.sim.history import (
 from tests.torture.disks import Disks, Read
 from tests.torture.verdicts import Board
 from tests.transport.totem.evs import Trace
-from transport.ids import NO_RING
+from transport.ids import NO_RING, RingId
 
 LATE = 4.0  # seconds that a busy machine may take beyond what the daemon allows itself, and beyond those it stood still
 EVERY = 10  # so many calls for one whose outcome is asked of every node; those with doubts are asked for all
@@ -38,7 +38,8 @@ EVERY = 10  # so many calls for one whose outcome is asked of every node; those 
 
 @dataclass(slots=True)
 class Round:
-    """What was seen in one. shown: revisions of each client's local reads, in order."""
+    """What was seen in one. shown: revisions of each client's local reads, in order.  rings: of each node, see
+    Listener.take."""
 
     calls: list[Call]
     durable: list[Durable] = field(default_factory=list)
@@ -47,6 +48,7 @@ class Round:
     samples: list[StoreSample] = field(default_factory=list)
     watches: list[list[Watched]] = field(default_factory=list)
     paused: list[tuple[int, float, float]] = field(default_factory=list)
+    rings: dict[int, dict[RingId, tuple[float, float]]] = field(default_factory=dict)
 
 
 class Judge:
@@ -67,7 +69,7 @@ class Judge:
             votes,
             seen.calls,
             samples=self._with_last(seen.samples),
-            durable=[replace_epoch(ack, read) for ack in seen.durable],
+            durable=[replace_epoch(ack, read) for ack in told_whole(seen)],
             watches=[*seen.watches, read.changes],
             applied=read.applied,
             epochs=disks.epochs,
@@ -117,7 +119,7 @@ class Judge:
 
     def _count(self, seen: Round, read: Read, history: History) -> None:
         counts = self.counts
-        counts["S1: required sets told"] += len(seen.durable)
+        counts["S1: required sets told"] += len(history.durable)
         counts["S1: answered writes found in the log"] += sum(
             1 for call in seen.calls if not call.is_read and call.outcome in (ACKED, FAILED)
         )
@@ -127,6 +129,19 @@ class Judge:
         counts["S3: operations ended in time"] += len(seen.calls)
         counts["S4: states compared"] += len(history.samples)
         counts["S4: log records applied anew"] += read.records
+
+
+def told_whole(seen: Round) -> list[Durable]:
+    """Those acknowledgements whose `durable_on` must be a whole required set: of a first attempt, by a node that was in
+    one ring from the question to the answer. A new ring begins to count anew who is known to hold what, and an outcome
+    that is known already is told with those it knows of."""
+    first = {call.id: call for call in seen.calls if call.attempts == 1}
+    return [
+        ack
+        for ack in seen.durable
+        if ack.id in first
+        and any(since <= first[ack.id].asked and ack.at <= to for since, to in seen.rings[ack.proposer].values())
+    ]
 
 
 def replace_epoch(ack: Durable, read: Read) -> Durable:

@@ -40,16 +40,19 @@ class Listener(threading.Thread):
         self._lock = threading.Lock()
         self._told: dict[tuple[RingId, tuple[int, ...], bool], Told] = {}
         self._samples: list[StoreSample] = []
+        self._spans: dict[RingId, tuple[float, float]] = {}
         self.enough = threading.Event()
         self.problem: BaseException | None = None
         self.answers = 0
 
-    def take(self) -> tuple[list[Told], list[StoreSample]]:
-        """What came since this was last called: each verdict once, and samples in order."""
+    def take(self) -> tuple[list[Told], list[StoreSample], dict[RingId, tuple[float, float]]]:
+        """What came since this was last called: each verdict once, samples in order, and for each ring two moments
+        between which the node was in it for certain, because it never goes back to an older one."""
         with self._lock:
             told, self._told = list(self._told.values()), {}
             samples, self._samples = self._samples, []
-        return told, samples
+            spans, self._spans = self._spans, {}
+        return told, samples, spans
 
     def run(self) -> None:
         client: Client | None = None
@@ -96,6 +99,8 @@ class Listener(threading.Thread):
         with self._lock:
             self.answers += 1
             self._told.setdefault((verdict.ring_id, members, quorate), Told(had, verdict))
+            since, _ = self._spans.get(verdict.ring_id, (had, asked))
+            self._spans[verdict.ring_id] = since, asked
 
     def _ask_state(self, client: Client) -> None:
         """Only what may be read counts: after a restart the newest records wait until it is known whether they do."""

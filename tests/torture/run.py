@@ -47,6 +47,7 @@ class Torture:
         stores = {node: Path(where.lab.node_dir(node)) / "state" / "store" for node in where.ids}
         self._disks = Disks(stores)
         self.outcomes: Counter[tuple[str, str]] = Counter()  # kind of operation, how it ended
+        self._aside: dict[int, int] = {}  # node -> how much it has set aside
         self.rounds = 0
         self.phase = "starting"
         self.longest_heal = 0.0
@@ -215,10 +216,11 @@ class Torture:
             calls,
             [ack for writer in (*self.writers, peaceful) for ack in writer.durable],
             [writer.shown for writer in self.writers],
-            {node: verdicts for node, (verdicts, _) in told.items()},
-            [sample for _, samples in told.values() for sample in samples],
+            {node: verdicts for node, (verdicts, _, _) in told.items()},
+            [sample for _, samples, _ in told.values() for sample in samples],
             [self._told_all(watcher) for watcher in self._watchers],
             [*self.faults.paused, *((0, since, to) for since, to in self._pulse.take())],
+            {node: rings for node, (_, _, rings) in told.items()},
         )
         self.faults.paused.clear()
         kept = self._write_down(folder, seen, read)
@@ -287,15 +289,21 @@ class Torture:
         return watcher.take()
 
     def _check_processes(self) -> None:
-        """Raises Broken: a daemon's own mistakes."""
+        """Raises Broken for a daemon's own mistakes, Violation for what was set aside and is not there (S5)."""
         for node in self.place.ids:
             self.largest = max(self.largest, self.place.rss(node))
             if "Traceback" in self.place.log(node):
                 raise Broken(f"node {node} logged a traceback: see {self.place.lab.log(node)}")
             with self.place.client(node, PATIENT) as client:
                 bugs = client.status()["socket"]["bugs"]
+                aside = client.discarded()["discarded"]
             if bugs:
                 raise Broken(f"node {node} failed {bugs} operations by a mistake of its own")
+            for row in aside:
+                if not Path(row["file"]).exists():
+                    raise Violation(clock(), "S5", f"node {node} lists {row['id']}, but there is no {row['file']}")
+            self._aside[node] = len(aside)
+        self.judge.counts["S5: set aside, listed and there"] = sum(self._aside.values())
 
     def _write_down(self, folder: str, seen: Round, read: Read) -> list[Path]:
         """The round's history, in files that are kept when it is found broken."""

@@ -72,10 +72,11 @@ class Case:
             Durable(call.ended or 0.0, call.id, 1, (1, 2), {1: 1, 2: 1, 3: 1}, NO_RING) for call in self.calls
         ]
         self.samples = [StoreSample(9.0, node, 1, state.revision, state.digest()) for node in NODES]
+        self.rings = {node: {RING: (0.0, 20.0)} for node in NODES}
         self.stream = [event._replace(node=2) for event in self.read.changes]
 
     def judge(self) -> None:
-        seen = Round(self.calls, self.durable, samples=self.samples, watches=[self.stream])
+        seen = Round(self.calls, self.durable, samples=self.samples, watches=[self.stream], rings=self.rings)
         Judge(NODES, Board()).check(seen, self.read, self.disks, self.stores)
 
 
@@ -212,3 +213,14 @@ def test_a_node_s_outcomes_are_named_as_in_the_log() -> None:
     found = store_of(2, client, calls())
     assert found.outcomes == {WRITES[0][0]: ("OK", 1), WRITES[1][0]: ("NO_SUCH_ENTRY", 0)}
     assert Code.NO_SUCH_ENTRY.name == "NO_SUCH_ENTRY" and (found.node, found.revision) == (2, 3)
+
+
+def test_what_a_new_ring_knows_of_holders_is_no_required_set(tmp_path: Path) -> None:
+    """A repeated question, or one during which the ring changed, may be answered with those known to hold it now."""
+    case = Case(tmp_path)
+    on_one_disk_only(case)
+    case.calls[1].attempts = 2
+    case.judge()
+    case.calls[1].attempts = 1
+    case.rings[1] = {RING: (0.0, 2.3), RingId(5, 1, 7): (2.6, 20.0)}
+    case.judge()
