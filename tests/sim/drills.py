@@ -1,7 +1,7 @@
 """Single troubles in a calm cluster, once all else of a run is over: what L2 to L4 promise is about these.
 
 Among the faults of a run there are hardly any that nothing else disturbs. So some runs go on a little: a node is
-killed, leaves, or stands still, or the network takes some odd shape and keeps it; each with nothing else going on long
+killed, leaves, or stands still, or the network falls into two parts and stays so; each with nothing else going on long
 before and after. Carried out as faults are, judged with them by tests/sim/checkers/calm.py.
 """
 
@@ -15,7 +15,7 @@ from tests.sim.troubles import Fault
 from transport.ids import NodeId
 
 OFTEN = 0.35  # of the runs that may have one
-KINDS = {"short pause": 3, "kill": 3, "leave": 3, "long pause": 1, "odd network": 4}
+KINDS = {"short pause": 3, "kill": 3, "leave": 3, "long pause": 1, "split": 4}
 FIRST = 200  # the number of the first fault of a drill
 
 
@@ -27,7 +27,7 @@ def draw(seed: int, nodes: Sequence[NodeId], tempo: Tempo, start: float) -> tupl
     found: list[Fault] = []
     at = start + random.uniform(0.1, 0.3)
     for kind in random.choices(list(KINDS), list(KINDS.values()), k=random.choice((1, 1, 2))):
-        node, other, third = (random.sample(nodes, len(nodes)) * 2)[:3]
+        node = random.choice(nodes)
         number = FIRST + len(found)
         match kind:
             case "short pause":
@@ -44,10 +44,9 @@ def draw(seed: int, nodes: Sequence[NodeId], tempo: Tempo, start: float) -> tupl
                 found.append(Fault("leave", at, until, (node,), number=number))
             case _:
                 until = at + SHAPED * tempo.slowness + random.uniform(0.8, 1.5)
-                cut = random.choice(("partial", "partial", "one-way"))
-                found.append(Fault(cut, at, until, (node,), (other,), number=number))
-                if len(nodes) > 2 and random.random() < 0.6:
-                    found.append(Fault("partial", at, until, (other,), (third,), number=number + 1))
+                side = random.sample(nodes, random.randint(1, len(nodes) - 1))
+                rest = tuple(n for n in nodes if n not in side)
+                found.append(Fault("partition", at, until, tuple(sorted(side)), rest, number=number))
         at = until + SETTLED * tempo.slowness + 0.3
     return tuple(found)
 

@@ -105,7 +105,7 @@ def test_a_ring_that_forms_again_and_again_is_caught() -> None:
     history = three()
     ring(history, 5.5, 8, 1, 2)
     ring(history, 5.5, 12, 3)
-    cut = Trouble("partial", 5.0, 12.0)
+    cut = Trouble("partition", 5.0, 12.0)
     assert judged(history, cut)["L4"] == 3
     ring(history, 9.5, 16, 1, 2)
     caught("L4", history, cut)
