@@ -19,7 +19,7 @@ from tests.torture.place import Place
 from tests.torture.plan import KINDS, Step
 
 PREFIX = "clusterd-torture"
-DISK = "64m"
+DISK = "192m"  # what is set aside stays: an hour of it must fit
 TOOLS = ("ip", "nft", "mount", "umount")
 
 
