@@ -3,7 +3,7 @@
 
 PY := .venv/bin/python
 
-.PHONY: help demo test check sim stories bench fuzz torture lock clean venv venv-dev venv-fuzz
+.PHONY: help demo test check sim stories mutants bench fuzz torture lock clean venv venv-dev venv-fuzz
 
 help:
 	@echo "make demo      a real three-node cluster on loopback, step by step, with its times (KEEP=1 leaves it running)"
@@ -11,6 +11,7 @@ help:
 	@echo "make check     lint, format, types, layer arrows"
 	@echo "make sim       whole nodes under faults in virtual time (RUNS=200 NODES= SEED= PLAN= TRACE=)"
 	@echo "make stories   told situations, and every message lost and every crash in a membership change (NAMES=)"
+	@echo "make mutants   small changes of the product, each of which must be found to break its promise (NAMES=, REFRESH=1, EVERY=1)"
 	@echo "make bench     latency, throughput and durable writes of three daemons"
 	@echo "make fuzz      every decoder and core fed by coverage (MINUTES=5 TARGETS=), then the property tests, 100 times longer"
 	@echo "make torture   five real daemons under every fault and a load, judged by the simulator's checkers (MINUTES=10 SEED= NODES=5)"
@@ -41,6 +42,9 @@ sim: venv-dev
 
 stories: venv-dev
 	@$(PY) -m tests.sim.stories.play --whole $(NAMES)
+
+mutants: venv-dev
+	@$(PY) -m tests.mutants $(NAMES) $(if $(REFRESH),--refresh) $(if $(EVERY),--all-seeds)
 
 bench: venv
 	@$(PY) -m bench

@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--known", action="store_true", help="begin with the seed known to catch each")
     parser.add_argument("--all-seeds", action="store_true", help="run the whole range of each")
     parser.add_argument("--refresh", action="store_true", help="write the seeds found to known.txt")
-    parser.add_argument("--list", action="store_true", help="only say what there is")
+    parser.add_argument("--list", action="store_true", help="only say what there is, as docs/simulator.md does")
     parser.add_argument("--text", action="store_true", help="print what was found broken")
     parser.add_argument("--no-controls", action="store_true", help="do not run the seeds found without their mutants")
     asked = parser.parse_args(arguments)
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = [mutant for mutant in every if not asked.names or mutant.name in asked.names]
     if asked.list:
         for mutant in chosen:
-            print(f"{mutant.name:40}{'/'.join(mutant.promises):10}{mutant.file}: {mutant.why}")
+            print(f"| `{mutant.name}` | {', '.join(mutant.promises)} | `{mutant.file}`: {mutant.why} |")
         return 0
     started = time.monotonic()
     outcomes: list[runs.Outcome] = []

@@ -65,6 +65,15 @@ MUTANTS: list[Mutant] = [
         harness="store:window",
     ),
     Mutant(
+        "tail-dropped-without-saving",
+        STORE,
+        "            aside = writes > 0\n",
+        "            aside = False\n",
+        "S5",
+        "Writes that a merge discards are not set aside first.",
+        within=60,
+    ),
+    Mutant(
         "leader-by-index",
         EPOCHS,
         "        return (standing.era, majority, standing.last, good[node].disk_ok, -node)\n",
@@ -84,6 +93,18 @@ MUTANTS: list[Mutant] = [
         harness="store:narrow",
     ),
     Mutant(
+        "chain-not-checked",
+        "cfs/records.py",
+        "        return self.index == previous.index + 1 and self.chain == chain_of(\n"
+        "            previous.chain, self.index, self.epoch, self.kind, self.body\n"
+        "        )\n",
+        "        return self.index == previous.index + 1\n",
+        ("S2", "S4", "S6", "no exception"),
+        "A log record whose bits flipped on disk is read as if it were good.",
+        within=60,
+        harness="store:disks",
+    ),
+    Mutant(
         "old-tree-shown-after-restart",
         STORE,
         "        self._unresolved = self.log.end.index if self.log.end.index > self.committed else 0\n",
@@ -92,5 +113,79 @@ MUTANTS: list[Mutant] = [
         "After a restart reads are answered before everything shown earlier is shown again.",
         within=60,
         harness="store:majority",
+    ),
+    Mutant(
+        "barrier-answered-at-once",
+        REPLICA,
+        "        self._waiting.barriers.add(token, now)\n",
+        "        self._events.append(BarrierDone(token))\n",
+        ("S2", "linearizable"),
+        "A linearizable read is answered from this node's copy without asking anybody.",
+        also=((REPLICA, "from cfs.status import (\n", "from cfs.status import (\n    BarrierDone,\n"),),
+        within=60,
+        harness="store:majority",
+    ),
+    Mutant(
+        "refused-but-sent",
+        REPLICA,
+        "        if refusal is not None:\n            raise refusal\n",
+        "        if refusal is not None:\n"
+        "            self._send(wire.Propose(operation.encode()))\n"
+        "            raise refusal\n",
+        "S3",
+        "A write is refused, and proposed nevertheless.",
+    ),
+    Mutant(
+        "watch-skips-one",
+        "cfs/history.py",
+        "        count = max(0, self._newest - revision)\n",
+        "        count = max(0, self._newest - revision - (len(self._changes) > 40))\n",
+        "watch",
+        "A watcher that was away is not told the first change after what it knows.",
+    ),
+    Mutant(
+        "device-counts-for-durability",
+        PRIMARY,
+        "        if 2 * held > whole:  # `enough`, counted up: asked after every message\n",
+        "        if 2 * (held + 1) > whole + 1:  # and one vote of the device\n",
+        "S1",
+        "The vote of the quorum device counts as if it held the data.",
+        where=lambda plan: plan.settings.quorum.device,
+    ),
+    Mutant(
+        "label-before-the-state",
+        REPLICA,
+        "        else:\n            self._catchup.keep(kind, body)\n",
+        "        else:\n"
+        "            if kind is RecordKind.EPOCH and self.log.epochs:\n"
+        "                early = replace(self._primary.record(), first_index=self.log.end.index + 1).encode()\n"
+        "                self._store.append(LogRecord.after(self.log.end, self._primary.ring, kind, early))\n"
+        "            self._catchup.keep(kind, body)\n",
+        ("S1", "S2", "S4", "Q5", "L1", "no exception"),
+        "A member writes the record of the new epoch before it has the leader's state.",
+        within=60,
+        harness="store:majority",
+        also=((REPLICA, "from math import inf\n", "from dataclasses import replace\nfrom math import inf\n"),),
+    ),
+    Mutant(
+        "condition-judged-at-proposal",
+        REPLICA,
+        "        pending = self._waiting.propose(operation, now)\n",
+        "        entry = self.state.find(operation.path)\n"
+        "        if operation.condition is not None and operation.condition == (entry.revision if entry else 0):\n"
+        "            operation.condition = None\n"
+        "        pending = self._waiting.propose(operation, now)\n",
+        ("S2", "S3", "S4"),
+        "A compare-and-set is compared where it is proposed, not at its place in the order.",
+        within=60,
+    ),
+    Mutant(
+        "set-of-two-by-one",
+        PRIMARY,
+        "        return min(claims.get(node, 0) for node in voters)\n",
+        "        return max(claims.get(node, 0) for node in voters)\n",
+        ("S1", "watch"),
+        "Of a data set of two, both present, one disk is enough.",
+        nodes=2,
     ),
 ]
