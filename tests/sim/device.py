@@ -90,7 +90,11 @@ class Client:
         """The node is in `ring`: may it count the vote?"""
         self._ring = ring
         life = self._asker()
-        if life is not None and self._arbiter.reachable(self._me):
+        if life is None:
+            return
+        if not self._arbiter.reachable(self._me):
+            self._arbiter.unheard += 1
+        else:
             self._clock.after(self._delay(), self._asked, life, ring, self._now() + VALID)
 
     def _delay(self) -> float:
@@ -98,9 +102,7 @@ class Client:
 
     def _asked(self, life: int, ring: RingId, until: float) -> None:
         """The question arrives."""
-        if not self._arbiter.reachable(self._me):
-            self._arbiter.unheard += 1
-        else:
+        if self._arbiter.reachable(self._me):
             granted = self._arbiter.ask(self._me, ring, self._clock.now)
             self._clock.after(self._delay() + self._arbiter.late, self._told, life, ring, until, granted)
 
