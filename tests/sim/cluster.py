@@ -515,7 +515,7 @@ class Cluster:
         holders = tuple(node for node, other in self.hosts.items() if other.storage.holds(call.id))
         votes = host.storage.data_set_of(call.id) or self.plan.votes
         failing = tuple(node for node, other in self.hosts.items() if other.storage.known_bad)
-        lately = {node for at, node in self.history.disk_losses if call.asked <= at <= self.clock.now}
+        lately = {node for at, node in self.history.disk_losses if call.invoked <= at <= self.clock.now}
         lost = tuple(n for n in sorted(lately - {*holders}) if call.id in self.hosts[n].storage.ever_logged)
         self.history.durable.append(
             Durable(self.clock.now, call.id, host.me, holders, votes, call.epoch, failing, lost)

@@ -153,7 +153,8 @@ class Durable(NamedTuple):
     """Whose disks held an operation when it was acknowledged.
 
     epoch: in which the proposer acknowledged it.  votes: of the data set in force there.
-    lost: nodes that had it on disk and lost that disk since it was asked for: their word may have been on its way.
+    lost: nodes that had it on disk and lost that disk since it was begun: their word may have been on its way, or have
+    counted when it was committed, which a retry only tells.
     failing: nodes whose disk took no writes then or shortly before, so that their store was no good one.
     """
 
