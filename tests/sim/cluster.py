@@ -44,7 +44,7 @@ from tests.sim.trace import Print, Trace
 from tests.sim.tree_load import TreeLoad
 from tests.sim.troubles import ATTACKS, DISK_LOSSES, STRANGERS
 from tests.sim.watchers import WATCHERS, Watcher
-from tests.sim.workload import Workload
+from tests.sim.workload import Workload, last_path
 from transport.events import Delivery
 from transport.ids import NodeId, RingId
 
@@ -350,12 +350,15 @@ class Cluster:
         """S4: the trees of all members are compared while anything is written, and who has another one is resynced."""
         listed, random = self.administrator.listed(), self.plan.random("memory rot")
         rotten = self.hosts[random.choice(listed)]
-        path = rotten.rot_in_memory(random) if len(listed) >= 3 else None
+        if len(listed) < 3:
+            return
+        writer = next(node for node in listed if node != rotten.me)
+        path = rotten.rot_in_memory(random, spared=last_path(writer))
         if path is None:
             return
         self._say(f"a bit of {path} flips in the memory of node {rotten.me}")
         before = {node: self.hosts[node].storage.transfers for node in listed}
-        last = self.workload.write_at(next(node for node in listed if node != rotten.me))
+        last = self.workload.write_at(writer)
         self.clock.run(self.clock.now + memory.COMPARED_WITHIN * self.plan.settings.slowness)
         resynced = [node for node in listed if self.hosts[node].storage.transfers > before[node]]
         memory.check(self.clock.now, rotten.me, resynced)

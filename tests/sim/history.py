@@ -106,11 +106,13 @@ Event = Configured | Told | Heard
 
 
 class Stranger(NamedTuple):
-    """A message of a node that the receiver's configuration did not list when it was delivered there; its mark."""
+    """A message of a node that the receiver's configuration did not list when it was delivered there; its mark, and the
+    ring it was sent on."""
 
     at: float
     sender: NodeId
     mark: bytes
+    ring: RingId
 
 
 @dataclass(slots=True)

@@ -619,12 +619,13 @@ class Host:
         """The epoch in which an answer given now is given: that of the log's end."""
         return self.node.replica.log.end.epoch if self.node is not None else NO_RING
 
-    def rot_in_memory(self, random: Random) -> str | None:
-        """A bit of some file flips in the tree that this node has in memory; which file, None where it has none."""
+    def rot_in_memory(self, random: Random, spared: str) -> str | None:
+        """A bit of some file but the spared one flips in the tree that this node has in memory; which file, None where
+        it has no other."""
         node = self.node
         assert node is not None
         tree = node.replica.state._tree
-        files = sorted(path for path, entry in tree.entries.items() if entry.data)
+        files = sorted(path for path, entry in tree.entries.items() if entry.data and path != spared)
         if not files:
             return None
         entry = tree.entries[random.choice(files)]

@@ -29,7 +29,7 @@ def tap(node: Node, me: NodeId, process: Process, clock: Clock, trace: Trace) ->
             event.payload = event.payload[:-MARK]
             ring.events.append(Delivery(event.sender, mark, event.ring_id, event.seq, event.transitional, event.safe))
             if event.sender not in changes.config.transport.nodes:
-                process.strangers.append(Stranger(clock.now, event.sender, mark))
+                process.strangers.append(Stranger(clock.now, event.sender, mark, event.ring_id))
             if me in trace.watched:
                 channel = CHANNELS.get(event.payload[0] if event.payload else 0, "unknown")
                 text = f"delivered {event.ring_id}:{event.seq} of node {event.sender}: {channel} {mark.hex()}"

@@ -23,6 +23,11 @@ BURSTS = (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 12)  # operations begun at one moment: a
 AVERAGE = sum(BURSTS) / len(BURSTS)
 
 
+def last_path(node: NodeId) -> str:
+    """What the last write at this node is written to (`write_at`), and nothing else."""
+    return f"last{node}"
+
+
 class Server(Protocol):
     """What a client asks of a node's local socket."""
 
@@ -102,7 +107,7 @@ class Workload:
         """One put at a given node, after everything healed: it must be acknowledged."""
         self._numbers += 1
         number = self._numbers
-        call = self._call(number, "put", f"last{node}", node, -1)
+        call = self._call(number, "put", last_path(node), node, -1)
         operation = self._operation(call, number)
         self._operations[call.id] = operation
         self._history.calls.append(call)

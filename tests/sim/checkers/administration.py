@@ -223,8 +223,9 @@ def check_removed_stay_out(log: Log, history: History) -> int:
 
 
 def check_removed_are_not_heard(log: Log, history: History) -> int:
-    """X2: a message that a node sent after its removal was in force at a member is not delivered there; what it had
-    sent before still ends with its ring. Returns how many messages of nodes that were not listed were judged."""
+    """X2: a message that a node sent after its removal was in force at a member is not delivered there. The ring in
+    which it came into force still ends as any ring, with what all who go on from it have of it, so that the others, who
+    are a moment behind, deliver the same. Returns how many messages of nodes that were not listed were judged."""
     runs, judged = _runs(log), 0
     sent = {mark: at for p in history.processes for (_, mark, _), at in zip(p.ring.sent, p.sent_at, strict=True)}
     for process in history.processes:
@@ -236,7 +237,7 @@ def check_removed_are_not_heard(log: Log, history: History) -> int:
                     listed = stranger.sender in votes_in(run.text)
                     removed = None if listed else removed or run
             judged += 1
-            if removed is not None and sent.get(stranger.mark, 0.0) > removed.at:
+            if removed is not None and stranger.ring != removed.ring and sent.get(stranger.mark, 0.0) > removed.at:
                 text = f"node {process.node} runs version {removed.version}, without node {stranger.sender}, since "
                 text += f"{removed.at:.3f} s, and was given what that node sent at {sent[stranger.mark]:.3f} s"
                 raise Violation(stranger.at, "X2", text)

@@ -25,6 +25,7 @@ SETTLED = 2.0  # seconds until the ring has its shape, as for L1; more where the
 SHAPED = 4.0  # the same where some cannot hear each other: who may be with whom is found out step by step
 KILLED = 0.3  # seconds beyond the token timeout
 LEFT = 0.1
+ROUNDS = 6  # of a token that a leave takes: the goodbye, the joins, two of the commit token, two of recovery
 CLOCKS = 1.006  # no two clocks differ more in rate
 # These leave the network in one shape from their beginning to their end, and whoever is there at work. Shapes in which
 # two sets of nodes that overlap could each be a ring (partial, one-way) are not among them: there L4 does not hold yet.
@@ -51,6 +52,11 @@ class Tempo:
     def harmless_pause(self) -> float:
         """Shorter than this a pause expels nobody: the token rests an eighth of its timeout at most."""
         return max(0.0, (self.least - (self.token / 8 + self.rotation + 0.05)) / CLOCKS)
+
+    @property
+    def left(self) -> float:
+        """Within this a node that said goodbye is out: by the speed of the wire, where that takes longer than LEFT."""
+        return max(LEFT, ROUNDS * self.rotation) * CLOCKS
 
     @property
     def detected(self) -> float:
@@ -130,7 +136,7 @@ class _Judge:
             if gone.ended is None or (gone.left and gone.leaving is None):
                 continue
             begun = gone.leaving if gone.left and gone.leaving is not None else gone.ended
-            within = LEFT * CLOCKS if gone.left else self._tempo.detected
+            within = self._tempo.left if gone.left else self._tempo.detected
             if not self._quiet(begun - settled, begun + within, {begun, gone.ended}):
                 continue
             for other in self._at_work(begun - settled, begun + within):

@@ -185,9 +185,9 @@ def test_what_a_removed_node_sends_afterwards_is_not_heard() -> None:
     sender, receiver = Process(3, 1, 0.0, Trace(3, 1)), Process(1, 1, 0.0, Trace(1, 1))
     sender.ring.sent, sender.sent_at = [(0, b"early", False), (0, b"late", False)], [4.9, 5.1]
     history = History({1: 1, 2: 1, 3: 1}, processes=[sender, receiver])
-    receiver.strangers = [Stranger(5.2, 3, b"early")]
-    assert admin.check_removed_are_not_heard(log, history) == 1
-    receiver.strangers.append(Stranger(5.3, 3, b"late"))
+    receiver.strangers = [Stranger(5.2, 3, b"early", RINGS[1]), Stranger(5.2, 3, b"late", RINGS[0])]
+    assert admin.check_removed_are_not_heard(log, history) == 2
+    receiver.strangers.append(Stranger(5.3, 3, b"late", RINGS[1]))
     assert broken(admin.check_removed_are_not_heard, log, history) == "X2"
     log.in_force.append(runs(1, 3, text(3, 1, 2, 3, mark="c"), 5.05))  # listed again before it sent that
     admin.check_removed_are_not_heard(log, history)
