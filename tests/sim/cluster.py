@@ -316,8 +316,8 @@ class Cluster:
         liveness.check_ring(clock.now, listed, conditions)
         clock.run(plan.faults_end + liveness.STORE_WITHIN * slowness)
         conditions = self._conditions_of_nodes()
-        if self._taken_by_power(conditions):
-            self._say("all power was lost with the writes in memory only: an operator must choose, the run ends here")
+        if self._two_histories(conditions):
+            self._say("two histories have met, as they may here: an operator must choose, the run ends")
             self._check_while_it_runs()
             return
         liveness.check_store(clock.now, conditions)
@@ -339,12 +339,14 @@ class Cluster:
         self._finish()
         self._check()
 
-    def _taken_by_power(self, conditions: list[liveness.Condition]) -> bool:
-        """`durability: memory` promises nothing over a loss of all power: one node's disk may have acknowledged writes
-        that all others lost, who went on without it."""
-        words = "both committed by a data majority"
-        alarmed = any(words in condition.reason for condition in conditions)
-        return alarmed and self.history.in_memory and bool(self.history.power_losses)
+    def _two_histories(self, conditions: list[liveness.Condition]) -> bool:
+        """The alarm for which the product cannot do more. `durability: memory` promises nothing over a loss of all
+        power: one node's disk may have acknowledged writes that all others lost, who went on without it. And a disk
+        that was put back, with its marker, tells nobody so where all who know better are away: with it others go on."""
+        if not any("both committed by a data majority" in condition.reason for condition in conditions):
+            return False
+        put_back = any(fault.kind in ("rollback", "snapshot") for fault in self.plan.faults)
+        return put_back or (self.history.in_memory and bool(self.history.power_losses))
 
     def _rot_in_memory(self) -> None:
         """S4: the trees of all members are compared while anything is written, and who has another one is resynced."""
