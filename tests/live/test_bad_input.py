@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import socket
 import struct
 import subprocess
@@ -167,6 +168,8 @@ def test_more_connections_than_there_are_places(lab: Make) -> None:
     path, pid = cluster.lab.socket(1), cluster.pid(1)
     memory, lines = rss(pid), cluster.log(1).count("\n")
     kept: list[socket.socket] = []
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # an ordinary user begins with 1024
     try:
         for number in range(2000):
             with suppress(BlockingIOError, TimeoutError):  # the kernel's queue is full: that is turning away, too
@@ -188,6 +191,7 @@ def test_more_connections_than_there_are_places(lab: Make) -> None:
     finally:
         for one in kept:
             one.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert cluster.pid(1) == pid
     print(
         "connections:", len(kept), "told LIMIT of the last 100:", turned_away, "RSS growth:", (rss(pid) - memory) >> 10
