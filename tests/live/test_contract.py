@@ -10,12 +10,11 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.live.cluster import Cluster, clusterctl, labs
+from tests.live.cluster import Cluster, clusterctl, eventually, labs
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
@@ -288,7 +287,7 @@ def test_changing_the_cluster(cluster: Cluster) -> None:
     answer = ask(cluster, "reload", RELOADED)
     assert (answer["config_version"], answer["needs_restart"]) == (2, [])
     assert ask(cluster, "key rotate", RELOADED)["changed"]
-    assert Path(cluster.lab.config(3)).read_text() == config.read_text()
+    eventually("the file on disk", lambda: cluster.config(3).read_text() == config.read_text())
 
 
 def test_the_lab(cluster: Cluster) -> None:
