@@ -16,6 +16,7 @@ ONCE_FAILED = [  # what each found is in the history of this file's neighbours
     (2061, "disks"),
     (2107, "disks"),
     (5048, "disks"),  # a rolled-back disk forgot that it was one, where no primary could open
+    (4096, "disks"),  # a disk went back where nobody was left who knew: not covered, the test does not do it any more
     (7073, "window"),  # asked again too late while the first was under way: two answers, the test knew of one
 ]
 
