@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from cfs import wire
 from cfs.disk import Adopt, AppendLog, Checkpoint, MarkCommit, TruncateTail
 from cfs.errors import Expired
 from cfs.messages import Code, Kind, Operation, Result
-from cfs.records import RecordKind
+from cfs.records import DataSet, LogRecord, RecordKind
 from cfs.replica import Replica
 from cfs.state import State
 from cfs.status import BarrierDone, BarrierFailed, Changed, Claim, Multicast, Outcome, StoreSettings
@@ -123,6 +124,7 @@ class Cluster:
         self.digests: dict[int, bytes] = {}
         self.follower = State(window=self.settings.outcomes)  # applies, once for all, what became visible anywhere
         self.decided: dict[bytes, Result] = {}  # by operation id: what the one history says of it
+        self.data_sets: dict[int, dict[int, int]] = {}  # version -> votes, as the one history has them
         self.highest_ack = 0
         self.counts: dict[str, int] = {}
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
@@ -423,6 +425,7 @@ class Cluster:
         while (event := replica.next_event()) is not None:
             match event:
                 case Multicast():
+                    self._check_ready(node, event.payload)
                     node.queue.append((event.payload, event.safe))
                     sent = True
                 case Claim():
@@ -482,6 +485,9 @@ class Cluster:
         position = node.replica.log.position(value - 1)
         if position is None or (self.settings.durable and self.on_disk(node.id, value - 1) != position.chain):
             raise Broken(f"node {node.id} claims index {value - 1}, not on its disk")
+        epoch = self.nodes[node.id].disk.position(value - 1)
+        if epoch is not None and epoch.epoch != ring.id:
+            raise Broken(f"node {node.id} claims index {value - 1} of {ring.id}, its disk has one of {epoch.epoch}")
         self.proven[node.id] = (ring.id, value - 1)
 
     # --- clients -------------------------------------------------------------------------------------------------
@@ -546,12 +552,37 @@ class Cluster:
 
     def on_disk(self, n: int, index: int) -> bytes | None:
         """The chain at `index` that a power loss would leave on node n's disk; None: not there, or only in the tree."""
-        store = self.nodes[n].disk._store
-        if store is None or not store.first.index <= index <= store.end_index():
-            return None
-        if index == store.first.index:
-            return store.first.chain
-        return store.log[index - store.first.index - 1][25:57]
+        position = self.nodes[n].disk.position(index)
+        return position.chain if position is not None else None
+
+    def _check_ready(self, node: Node, payload: bytes) -> None:
+        """READY says that the leader's log is on the disk of who says it (DESIGN 7, "Opening a primary")."""
+        ring, message = wire.decode(payload)
+        if not isinstance(message, wire.Ready) or node.ring is None or ring != node.ring.id:
+            return
+        assert node.replica is not None
+        log = node.replica.log
+        begun = [epoch.first_index - 1 for epoch in log.epochs if epoch.ring_id == ring]  # open: what it grew from
+        base = log.position(min([message.index, *begun]))
+        if base is not None and self.on_disk(node.id, base.index) != base.chain:
+            raise Broken(f"node {node.id} says READY, its disk has not what the leader has at index {base.index}")
+
+    def _check_data_set(self, replica: Replica, record: LogRecord) -> None:
+        """DESIGN 7, "Data set": the next version, one node different; who comes in has the state on its disk."""
+        made, first = DataSet.decode(record.body), replica.log.data_set_at(record.index - 1)
+        if not self.data_sets:
+            self.data_sets[first.version] = first.votes
+        before = self.data_sets.get(made.version - 1)
+        if before is None or self.data_sets.setdefault(made.version, made.votes) != made.votes:
+            raise Broken(f"data set {made.version} at index {record.index} follows on none that is known")
+        changed = {n for n in {*before, *made.votes} if before.get(n) != made.votes.get(n)}
+        if len(changed) != 1:
+            raise Broken(f"data set {made.version} differs in nodes {sorted(changed)} from the one before")
+        base = replica.log.position(record.index - 1)
+        for n in changed - set(before):
+            end = self.nodes[n].disk.end()
+            if end is None or base is None or end.epoch < base.epoch:
+                raise Broken(f"node {n} comes into data set {made.version} without the state on its disk")
 
     def _check_ack(self, node: Node, index: int) -> None:
         """S1: on disk at the proposer and on a required set before the ack."""
@@ -598,6 +629,8 @@ class Cluster:
         for record in replica.log.slice(self.follower.index, index):
             if record.index != self.follower.index + 1:
                 return  # this node got the state, without the records: another one has them
+            if record.kind is RecordKind.DATA_SET:
+                self._check_data_set(replica, record)
             if record.kind is not RecordKind.OPERATION:
                 self.follower.advance(record.index)
                 continue

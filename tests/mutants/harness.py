@@ -26,6 +26,8 @@ STORE_PROMISES = {
     "acknowledged write lost": "S1",
     "acknowledged, ": "S1",
     "claims index": "S1",
+    "says READY": "S1",
+    "data set": "S1",
     "barrier at": "S2",
     "reads went back": "S2",
     "out of order": "S2",

@@ -140,6 +140,18 @@ class SimDisk:
                 image.message = f"the log ends at index {image.end.index}, but this node had index {position.index}"
         return image
 
+    def position(self, index: int) -> LogPosition | None:
+        """Of the record at `index` as a process would find it now; None: not there, or only in the tree."""
+        store = self._store
+        if store is None or not store.first.index <= index <= store.end_index():
+            return None
+        at = index - store.first.index
+        return LogRecord.decode(store.log[at - 1]).position if at else store.first
+
+    def end(self) -> LogPosition | None:
+        """Where the log ends; None: there is no store."""
+        return self._store.end() if self._store is not None else None
+
     def request(self, request: DiskRequest, now: float) -> None:
         """Queue one request; answers come out of `poll`."""
         if isinstance(request, MarkCommit):
