@@ -78,6 +78,8 @@ def test_lost_and_rolled_back_state_never_leads(lab: Lab) -> None:
     assert cluster.ctl(1, "key", "rotate")[0] == 0
     with cluster.client(1) as client:
         client.put("new", b"2")
+    # Nodes 1 and 2 are enough to acknowledge it: were it on their disks only, it would be lost with both.
+    eventually("on node 3's disk", lambda: 3 in cluster.status(1)["store"]["durable_on"])
     cluster.kill(1, 2, 3)
 
     shutil.rmtree(store)
