@@ -23,7 +23,7 @@ from cfs.status import Event as StoreEvent
 from cfs.status import Multicast as StoreMulticast
 from clusterd.changes import Changes, ConfigApplied, KeysChanged, Removed
 from clusterd.handover import Handover, Tell
-from clusterd.reconfigure import Apply, Concluded, Kind, Reconfigure
+from clusterd.reconfigure import Apply, Concluded, Kind, Outside, Reconfigure
 from clusterd.reconfigure import Multicast as ConfigMulticast
 from clusterd.removals import Removal, Removals, RemovalsChanged
 from clusterd.rotation import Rotation
@@ -367,6 +367,8 @@ class Node:
             elif isinstance(config, Apply):
                 self._apply(config, now)
                 self.endpoint.used()
+            elif isinstance(config, Outside):
+                self._told_outside(config.generation, now)
             else:
                 self.rotation.concluded(config)
                 self._events.append(config)
@@ -470,11 +472,14 @@ class Node:
         newest = self.reconfigure.newest(done.blobs["config"])
         self.votequorum.sync_activate(done.blobs["quorum"], now, newest)
         self._pump_quorum(now)
-        self.rotation.told(self.reconfigure.newest_outside(done.blobs["config"]), now)
-        self.reconfigure.outside = self.rotation.outside
+        self._told_outside(self.reconfigure.newest_outside(done.blobs["config"]), now)
         self.reconfigure.sync_activate(done.blobs["config"])
         while self.sync.held:
             self._route(self.sync.held.popleft(), now)
+
+    def _told_outside(self, generation: int, now: float) -> None:
+        self.rotation.told(generation, now)
+        self.reconfigure.outside = self.rotation.outside
 
     def _route(self, delivery: Delivery, now: float) -> None:
         channel, body = delivery.payload[0] if delivery.payload else 0, delivery.payload[1:]
@@ -529,6 +534,8 @@ class Node:
         if changed:
             self.reconfigure.outside = self.rotation.outside
             self._events.append(RemovalsChanged(self.removals.encode()))
+        if before.keys() - listed:
+            self.reconfigure.tell_outside()  # the lowest member rotates: what may be outside is not alike everywhere
 
     # -- down ------------------------------------------------------------------------------------------------
 

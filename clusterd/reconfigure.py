@@ -7,7 +7,8 @@ initiator is told each member's reasons. (corosync lets every node read its own 
 result: facts, votequorum.md section 12.2.)
 
 A member that was away learns the present configuration at the barrier: the members say their version there, and
-the lowest of those that have the configuration in force sends its text.
+the lowest of those that have the configuration in force sends its text. Who puts a removal in force by it, or by an
+agreement, says at once which cluster keys the removed node may hold (OUTSIDE); at the barrier all say it again.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ LEAST_EXCLUSION = 0.030
 _DEADLINE = 10.0
 _VERSION = 1
 _NOT_QUORATE = "it is not quorate any more: the cluster cannot be changed from there"
-_PROPOSE, _VERDICT, _ABORT, _INFORM = 1, 2, 3, 4
+_PROPOSE, _VERDICT, _ABORT, _INFORM, _OUTSIDE = 1, 2, 3, 4, 5
 
 
 class Kind(IntEnum):
@@ -56,6 +57,13 @@ class Concluded:
     change_id: bytes
     reasons: tuple[str, ...]
     unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """A member put a removal in force: who was removed may hold the cluster keys up to this generation."""
+
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +115,7 @@ class Reconfigure:
         self._change: _Change | None = None
         self._awaited: tuple[NodeId, int] | None = None  # who is to tell us the version in force, once
         self._informed_of: tuple[NodeId, int, bytes] | None = None  # a configuration in force not judged yet
-        self.events: deque[Apply | Concluded | Multicast] = deque()
+        self.events: deque[Apply | Concluded | Multicast | Outside] = deque()
         self.version = 0
         self.text = b""
         self.was_quorate = False
@@ -165,6 +173,8 @@ class Reconfigure:
                 if (sender, version) == self._awaited:
                     self._awaited = None
                     self._informed(sender, version, text)
+            elif what == _OUTSIDE:
+                self.events.append(Outside(reader.u64()))
             else:
                 raise WireError(f"configuration message kind {what}")
         except (WireError, ValueError):
@@ -182,7 +192,11 @@ class Reconfigure:
         """A configuration came beside the ring, from one that we cannot form a ring with by ours (handover.py)."""
         self._informed(sender, version, text)
 
-    def next_event(self) -> Apply | Concluded | Multicast | None:
+    def tell_outside(self) -> None:
+        """Say `outside` to all now: the next barrier may be far off."""
+        self._multicast(_OUTSIDE, Writer().u64(self.outside).done())
+
+    def next_event(self) -> Apply | Concluded | Multicast | Outside | None:
         return self.events.popleft() if self.events else None
 
     def next_timeout(self) -> float | None:

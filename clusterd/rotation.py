@@ -6,9 +6,9 @@ A rotation that comes to nothing leaves nothing in the way: who made its key giv
 place in the order where the next one is proposed; its number is never used again by who knew of it.
 
 After a removal a rotation is due (DESIGN 6) as long as the key in use is one that the removed node may hold. Every
-member that put the removal in force remembers that, on disk (clusterd/removals.py), and says it at the barrier, so
-all members of a ring know it; the lowest of them makes the key, again and again until it is in use. If that one dies,
-the next ring has another lowest one.
+member that put the removal in force remembers that, on disk (clusterd/removals.py), and says it then and at each
+barrier, so all members of a ring know it; the lowest of them makes the key, again and again until it is in use. If
+that one dies, the next ring has another lowest one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Rotation:
         self._security = security
         self._reconfigure = reconfigure
         self._removals = removals
-        self._told = 0  # as `outside`, by members at a barrier
+        self._told = 0  # as `outside`, by other members
         self._drop_at: float | None = None
         self._try_at: float | None = None
         self._under_way: tuple[bytes, bytes] | None = None  # change id and the key's name
@@ -81,7 +81,7 @@ class Rotation:
             self._try_at = now + AFTER_REMOVAL
 
     def told(self, generation: int, now: float) -> None:
-        """At the barrier: a member knows that a removed node may hold this cluster key, if there can be such a one."""
+        """A member knows that a removed node may hold this cluster key, if there can be such a one."""
         if generation > self._security.current_key.generation + MAX_AHEAD:
             return
         self._told = max(self._told, generation)

@@ -94,6 +94,22 @@ def test_two_removals_in_a_row_end_with_a_key_that_neither_saw():
     assert current[0] == current[1] >= 3
 
 
+def test_who_hears_late_of_a_removal_says_which_key_the_removed_node_may_have_from_it():
+    """X2: a member that was off while another was removed may have handed that one the new key before it was told. It
+    says so where it puts the removal in force, or the lowest member, who begins the rotation, would not know of it."""
+    memory = ring(5)
+    memory.kill(4)
+    memory.kill(5)
+    memory.run(3.0)
+    memory.give(1, lambda: memory.hosts[1].node.change_config(text_of(4, version=2), memory.now))
+    memory.run(3.0)
+    before = memory.hosts[1].node.endpoint.security.current_key.generation
+    memory.boot(4)
+    memory.run(DROP_OLD_KEY + 5.0)
+    assert 5 not in memory.hosts[4].node.changes.config.transport.nodes
+    assert [memory.hosts[n].node.endpoint.security.current_key.generation for n in (1, 2, 3, 4)] == [before + 1] * 4
+
+
 def test_a_key_outside_that_cannot_be_does_not_make_the_next_one_impossible():
     """A member that says a removed node holds the last of all generations is not believed; rotations go on."""
     memory = ring()
