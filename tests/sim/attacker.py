@@ -177,7 +177,8 @@ class Attacker:
         calls = [self._calls[random.randrange(len(self._calls))]] if self._calls else []
         call = next((heard for heard in calls if heard.data[1] == HANDSHAKE_INIT), None)
         if call is not None and random.random() < 0.6:
-            self._send("flood", call.target, call.link, self._address(random, call.link), call.data)
+            brought = call.lives[1] > 0  # else this is the first time: nobody was there, and it is answered
+            self._send("flood", call.target, call.link, self._address(random, call.link), call.data, brought)
             return
         node, link = random.choice(list(self._hosts)), random.choice(self._links)
         data = bytes((random.choice((0, 1, 1, 1, 2)), random.randrange(7))) + random.randbytes(random.randrange(1200))

@@ -335,7 +335,7 @@ class Cluster:
             attack.check_strangers(clock.now, STRANGERS[kind], strangers.members, THEIRS)
         self._drill()
         for watcher in self._watchers:
-            watcher.check_up_to_date(clock.now)
+            watcher.check_up_to_date(clock.now, self.administrator.listed())
         self._finish()
         self._check()
 

@@ -101,6 +101,20 @@ def test_a_flood_is_thousands_a_second_with_calls_from_many_addresses() -> None:
     assert len(calls) > 100
 
 
+def test_a_call_that_nobody_was_there_to_hear_need_not_be_refused() -> None:
+    """Flooded with it, the node sees it for the first time; X1 counts those packets only that it must refuse."""
+    for life, must_refuse in ((0, False), (1, True)):
+        scene = Scene()
+        scene.machines[2].process_number = life
+        scene.attacker._calls.clear()
+        scene.attacker.hear(1, 2, 0, scene.packets[0])
+        scene.machines[2].process_number = 1
+        scene.attack("flood")
+        calls = sum(1 for _, _, data in scene.got(2) if data == scene.packets[0])
+        junk = len(scene.got(2)) - calls
+        assert calls > 100 and scene.attacker.arrived[2, 1] == junk + calls * must_refuse
+
+
 def test_what_is_kept_of_the_traffic_is_bounded_and_reaches_far_back() -> None:
     scene = Scene()
     for number in range(3 * KEPT):

@@ -6,7 +6,7 @@ all and begin there; begin anew too when the whole tree of a node was replaced.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from random import Random
 from typing import Protocol
 
@@ -90,9 +90,13 @@ class Watcher:
             self._known = None
             self.changed(node)
 
-    def check_up_to_date(self, now: float) -> None:
-        """All is at rest: whoever is connected knows the newest revision there. Raises Violation."""
-        if self._at is None:
+    def check_up_to_date(self, now: float, listed: Container[NodeId]) -> None:
+        """All is at rest: whoever is connected knows the newest revision there. Raises Violation.
+
+        listed: who is of the cluster. A node that was removed shows its clients the tree of then; one who comes from
+        elsewhere and knows more would be refused there (`Backend.fs_changes`).
+        """
+        if self._at is None or self._at[0] not in listed:
             return
         node, process = self._at
         shown = self._nodes[node].tree() if self._nodes[node].process_number == process else None
