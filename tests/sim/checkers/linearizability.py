@@ -189,6 +189,8 @@ def apply(state: State, call: Call) -> State | None:
             return (call.value, call.revision if known else None)
         case "rm":
             if call.outcome == FAILED:
+                if call.code == "EXPIRED":  # begun in a history that was set aside: not judged in this one
+                    return state
                 return state if value is None else None
             return None if value is None else ABSENT
     raise AssertionError(call.kind)

@@ -77,6 +77,20 @@ def test_refused_operations_take_no_part() -> None:
     assert broken(linearizability.check, history_of(refused, read)) == "S2"
 
 
+def test_a_removal_that_is_not_judged_says_nothing_of_the_entry() -> None:
+    """Refused as EXPIRED, because it was begun in a history that was set aside, it removes nothing; NO_SUCH_ENTRY is an
+    answer about the entry."""
+    put = call(1, "put", 0.0, 1.0, ACKED, b"a", 1)
+    removal = call(2, "rm", 2.0, 3.0, FAILED)
+    for code, end, promise in (("EXPIRED", b"a", None), ("EXPIRED", None, "S2"), ("NO_SUCH_ENTRY", b"a", "S2")):
+        removal.code = code
+        history = history_of(put, removal, call(3, "read", 4.0, 5.0, ACKED, end, 1 if end else 0))
+        if promise is None:
+            assert linearizability.check(history) == 0
+        else:
+            assert broken(linearizability.check, history) == promise
+
+
 def test_the_search_agrees_with_a_register_that_is_one() -> None:
     """Random concurrent histories of a real register are accepted; with one stale read they are not."""
     random = Random(5)
