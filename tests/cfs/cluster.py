@@ -24,6 +24,7 @@ from cfs.records import DataSet, LogRecord, RecordKind
 from cfs.replica import Replica
 from cfs.state import State
 from cfs.status import BarrierDone, BarrierFailed, Changed, Claim, Multicast, Outcome, StoreSettings
+from tests.cfs.treemodel import TreeModel
 from tests.sim.disk import SimDisk
 from transport.core import SilentLog
 from transport.errors import Refused
@@ -123,6 +124,7 @@ class Cluster:
         self.applied: dict[int, bytes] = {}  # log index -> chain, as made visible anywhere
         self.digests: dict[int, bytes] = {}
         self.follower = State(window=self.settings.outcomes)  # applies, once for all, what became visible anywhere
+        self.model: TreeModel | None = None  # the same, independently, for runs that only do what it knows
         self.decided: dict[bytes, Result] = {}  # by operation id: what the one history says of it
         self.data_sets: dict[int, dict[int, int]] = {}  # version -> votes, as the one history has them
         self.highest_ack = 0
@@ -615,20 +617,34 @@ class Cluster:
         if self.strict:
             if index < node.shown:
                 raise Broken(f"node {node.id}: reads went back from {node.shown} to {index}")
-            position = replica.log.position(index)
-            if position is not None and self.applied.setdefault(index, position.chain) != position.chain:
-                raise Broken(f"node {node.id}: another record at index {index}")
+            for at in (min(self.follower.index, index), index):  # a chain speaks for all that is before it
+                position = replica.log.position(at)
+                if position is not None and self.applied.setdefault(at, position.chain) != position.chain:
+                    raise Broken(f"node {node.id}: another record at index {at}")
             digest = replica.state.digest()
             if self.digests.setdefault(index, digest) != digest:
                 raise Broken(f"node {node.id}: another tree at index {index}")
             self._follow(replica, index)
+            self._check_tree(node, replica)
         node.shown = index
+
+    def _check_tree(self, node: Node, replica: Replica) -> None:
+        """S4, by content: what this node shows is what the log makes."""
+        if self.model is None or replica.state.index != self.follower.index:
+            return
+        shown = {entry.path: (entry.data, entry.revision) for entry in replica.state.ls(recursive=True)}
+        made = {path: (data or b"", revision) for path, (data, revision) in self.model.entries.items()}
+        if (shown, replica.state.revision) != (made, self.model.revision):
+            paths = sorted(path for path in {*shown, *made} if shown.get(path) != made.get(path))
+            text = f"another tree at index {self.follower.index} than the log makes"
+            raise Broken(f"node {node.id}: {text}: {', '.join(paths)}")
 
     def _follow(self, replica: Replica, index: int) -> None:
         """Exactly once (S3): no operation that says since when it waits is judged a second time."""
         for record in replica.log.slice(self.follower.index, index):
             if record.index != self.follower.index + 1:
                 return  # this node got the state, without the records: another one has them
+            self.applied.setdefault(record.index, record.chain)
             if record.kind is RecordKind.DATA_SET:
                 self._check_data_set(replica, record)
             if record.kind is not RecordKind.OPERATION:
@@ -636,6 +652,8 @@ class Cluster:
                 continue
             operation = Operation.decode(record.body)
             applied = self.follower.apply(operation, record.index)
+            if self.model is not None and self.model.apply(operation, record.index) != bool(applied.changes):
+                raise Broken(f"log index {record.index}: another tree: {operation} came to {applied}")
             if applied.repeated:
                 continue
             if applied.result.code is Code.EXPIRED:
@@ -694,7 +712,8 @@ class Cluster:
                 if outcome is None and attempt.operation.id in aside:
                     self.count("set aside")
                     continue
-                if outcome is None:
+                kept = end.index - attempt.result.index < self.settings.outcomes
+                if outcome is None or (kept and end.outcome(attempt.operation.id) is None):
                     raise Broken(f"acknowledged write lost: {attempt}")
                 if self.strict and outcome != attempt.result:
                     raise Broken(f"acknowledged as {attempt.result}, is {outcome}")

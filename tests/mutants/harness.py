@@ -150,11 +150,14 @@ def _ring(seed: int) -> tuple[str, str]:
 
 
 def _store(seed: int, profile: str) -> tuple[str, str]:
-    from tests.cfs import swarm
+    from tests.cfs import episodes, swarm
     from tests.cfs.cluster import Broken
 
     try:
-        swarm.run(seed, profile)
+        if profile == "episodes":
+            episodes.run(seed)
+        else:
+            swarm.run(seed, profile)
     except Broken as broken:
         text = str(broken)
         return next((promise for words, promise in STORE_PROMISES.items() if words in text), "S"), text

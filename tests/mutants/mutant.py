@@ -31,8 +31,8 @@ class Mutant:
 
     breaks: the promise it breaks, or the few by which that may show (DESIGN 4; E1-E15: totem.md section 1).
     why: what it does, one sentence.  within: of so many seeds one catches it.
-    harness: what runs a seed (tests/mutants/harness.py): `sim`, `ring`, `store:PROFILE`, `votes`,
-    `keys`, or one test, `test:sim/stories/test_splits.py::test_an_even_split_of_four`, which has no seeds.
+    harness: what runs a seed (tests/mutants/harness.py): `sim`, `ring`, `store:PROFILE` (also `store:episodes`),
+    `votes`, `keys`, or one test, `test:sim/stories/test_splits.py::test_an_even_split_of_four`, which has no seeds.
     nodes: of `sim`, the cluster's size instead of the seed's own.  where: of `sim`, only seeds whose plan fulfils this;
     the others are not counted.
     """
