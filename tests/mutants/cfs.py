@@ -265,6 +265,14 @@ MUTANTS: list[Mutant] = [
         within=60,
     ),
     Mutant(
+        "move-leaves-the-source",
+        "cfs/apply.py",
+        "        tree.remove(path)\n        self._make(operation, to, ",
+        "        self._make(operation, to, ",
+        "S2",
+        "What was moved is also where it was before, on all nodes alike.",
+    ),
+    Mutant(
         "set-of-two-by-one",
         PRIMARY,
         "        return min(claims.get(node, 0) for node in voters)\n",

@@ -69,6 +69,7 @@ PROMISES = (
     "Q5",
     "S1",
     "S2",
+    "S2 of moves",
     "S3",
     "S4",
     "S5",
@@ -469,6 +470,7 @@ class Cluster:
         judged["S4"] += self._replayed
         self._undecided = linearizability.check(history)
         judged["S2"] = sum(len(calls) for _, calls in linearizability.registers(history))
+        judged["S2 of moves"] = sum(len(calls) for _, calls in linearizability.directories(history))
         judged["Q2"], judged["L1"] = self.verdicts.judged, 1
         judged["Q3"] += self.verdicts.barriers
         judged["Q4"] = self._leases.judged

@@ -4,13 +4,18 @@ The search of Wing and Gong with Lowe's memory of (what is placed, state), per k
 whose outcome is unknown may be placed anywhere after they began, or nowhere. Revisions only grow, so operations whose
 answer tells one are placed in the order of these: what is left to search is where the others go. Of those, writes that
 nobody can have seen are left out: they may always be placed nowhere.
+
+Directories that are made and moved, and nothing else, are one object for each set of names that moves connect: the set
+of those that exist.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from math import inf
+from typing import TypeVar
 
 from tests.sim.history import ACKED, FAILED, REFUSED, UNKNOWN, Call, History, Violation, ends_on_line, operation_id
 from transport.ids import RingId
@@ -19,7 +24,9 @@ State = tuple[bytes | None, int | None]  # value, revision; revision None: set b
 ABSENT: State = (None, 0)
 MAX_STEPS = 400_000  # beyond, the key is left undecided: its history has too many unknown outcomes
 CHECKED = ("put", "cas", "rm", "read")
-
+MOVES = ("mkdir", "mv")
+S = TypeVar("S")
+Names = frozenset[str]  # of the directories that exist
 
 MOST_BRANCHES = 4  # that are judged in one run
 
@@ -27,13 +34,15 @@ MOST_BRANCHES = 4  # that are judged in one run
 def check(history: History) -> int:
     """Raises Violation for a key without an order; returns how many keys were left undecided."""
     undecided = 0
-    for key, calls in registers(history):
-        verdict = linearizable(calls)
+    objects = [(key, calls, linearizable) for key, calls in registers(history)]
+    objects += [(names, calls, moves_linearizable) for names, calls in directories(history)]
+    for name, calls, judge in objects:
+        verdict = judge(calls)
         if verdict is None:
             undecided += 1
         elif not verdict:
             last = max((c.ended for c in calls if c.ended is not None), default=0.0)
-            raise Violation(last, "S2", f"no order of the {len(calls)} operations on {key} explains their answers")
+            raise Violation(last, "S2", f"no order of the {len(calls)} operations on {name} explains their answers")
     return undecided
 
 
@@ -43,19 +52,42 @@ def registers(history: History) -> list[tuple[str, list[Call]]]:
     Keys that an operation on several entries may touch are left out: such operations are judged by what they say of
     revisions, and by the log (store.py, replay.py).
     """
-    branches = history.branches
-    shared = {key for call in history.calls if call.kind in ("mv", "mkdir") for key in (call.key, call.to)}
+    shared = {key for call in history.calls if call.kind in MOVES for key in (call.key, call.to)}
     calls = [c for c in history.calls if c.kind in CHECKED and c.outcome != REFUSED and c.key not in shared]
-    lines = [[c for c in calls if c.outcome not in (ACKED, FAILED) or branches.keeps(c)]]
-    answered = {c.epoch for c in calls if c.outcome in (ACKED, FAILED)}
-    lines += [_on_branch(history, calls, epoch) for epoch in sorted(answered & branches.torn)[:MOST_BRANCHES]]
     found = []
-    for line in lines:
+    for line in _lines(history, calls):
         by_key: dict[str, list[Call]] = defaultdict(list)
         for call in line:
             by_key[call.key].append(call)
         found += sorted(by_key.items())
     return found
+
+
+def directories(history: History) -> list[tuple[str, list[Call]]]:
+    """The same of the names in the root that are only made and moved, those together that a move connects."""
+    others = {key.split("/")[0] for c in history.calls if c.kind not in MOVES for key in (c.key, c.to)}
+    calls = [c for c in history.calls if c.kind in MOVES and c.outcome != REFUSED]
+    group: dict[str, set[str]] = {}
+    for call in calls:
+        names = {call.key, call.to} - {""}
+        joined = set().union(names, *(group.get(name, ()) for name in names))
+        group.update(dict.fromkeys(joined, joined))
+    found = []
+    for line in _lines(history, calls):
+        by_group: dict[str, list[Call]] = defaultdict(list)
+        for call in line:
+            if not group[call.key] & others and not any("/" in name for name in group[call.key]):
+                by_group[", ".join(sorted(group[call.key]))].append(call)
+        found += sorted(by_group.items())
+    return found
+
+
+def _lines(history: History, calls: list[Call]) -> list[list[Call]]:
+    """Of these the ones on the line that the cluster ended on, and those on each branch of its own."""
+    branches = history.branches
+    lines = [[c for c in calls if c.outcome not in (ACKED, FAILED) or branches.keeps(c)]]
+    answered = {c.epoch for c in calls if c.outcome in (ACKED, FAILED)}
+    return lines + [_on_branch(history, calls, epoch) for epoch in sorted(answered & branches.torn)[:MOST_BRANCHES]]
 
 
 def _on_branch(history: History, calls: list[Call], tip: RingId) -> list[Call]:
@@ -80,23 +112,29 @@ def _on_branch(history: History, calls: list[Call], tip: RingId) -> list[Call]:
 
 def linearizable(calls: list[Call]) -> bool | None:
     """True, False, or None when the search was given up."""
-    certain = [c for c in calls if c.outcome in (ACKED, FAILED)]
     # An open or unknown read promised nothing; an unknown write may yet happen, until for ever.
     calls = [c for c in calls if c.outcome in (ACKED, FAILED) or not c.is_read]
-    calls = _without_unseen(calls)
+    written = {c.value for c in calls if c.kind in ("put", "cas")}
+    if any(c.is_read and c.value is not None and c.value not in written for c in calls):
+        return False
+    return _search(_without_unseen(calls), apply, ABSENT)
+
+
+def moves_linearizable(calls: list[Call]) -> bool | None:
+    """The same for directories that are made and moved."""
+    none: Names = frozenset()
+    return _search(list(calls), apply_move, none)
+
+
+def _search(calls: list[Call], apply: Callable[[S, Call], S | None], first: S) -> bool | None:
     calls.sort(key=lambda c: (c.invoked, c.ended if c.ended is not None else inf, c.id))
     begins = [c.invoked for c in calls]
     ends = [c.ended if c.outcome in (ACKED, FAILED) and c.ended is not None else inf for c in calls]
     wanted = sum(1 << i for i, c in enumerate(calls) if c.outcome in (ACKED, FAILED))
-    if not certain:
-        return True
-    written = {c.value for c in calls if c.kind in ("put", "cas")}
-    if any(c.is_read and c.value is not None and c.value not in written for c in calls):
-        return False
     needs = _placed_before(calls)
-    seen: set[tuple[int, State]] = set()
+    seen: set[tuple[int, S]] = set()
     # Depth first: (placed, state, first index not placed, next candidate)
-    stack: list[tuple[int, State, int]] = [(0, ABSENT, 0)]
+    stack: list[tuple[int, S, int]] = [(0, first, 0)]
     steps = 0
     while stack:
         placed, state, low = stack.pop()
@@ -111,7 +149,7 @@ def linearizable(calls: list[Call]) -> bool | None:
                 break
             if not placed >> index & 1 and ends[index] < earliest:
                 earliest = ends[index]
-        found: list[tuple[int, State, int]] = []
+        found: list[tuple[int, S, int]] = []
         for index in range(low, len(calls)):
             if begins[index] > earliest:
                 break
@@ -194,6 +232,19 @@ def apply(state: State, call: Call) -> State | None:
                 return state if value is None else None
             return None if value is None else ABSENT
     raise AssertionError(call.kind)
+
+
+def apply_move(state: Names, call: Call) -> Names | None:
+    """The same for directories. A move onto another empty directory takes its place; one whose outcome is not known
+    may have failed."""
+    there = call.key in state
+    if call.outcome == FAILED:
+        fits = {"EXISTS": there, "NO_SUCH_ENTRY": not there}.get(call.code, True)  # others tell nothing of the names
+        return state if fits else None
+    possible = there if call.kind == "mv" else not there
+    if not possible:
+        return None if call.outcome == ACKED else state
+    return (state - {call.key}) | {call.to} if call.kind == "mv" else state | {call.key}
 
 
 def _matches(state: State, revision: int) -> bool:

@@ -198,3 +198,48 @@ def test_a_stale_read_on_a_branch_is_caught() -> None:
         history = forked()
         history.calls[2].value, history.calls[2].revision = value, revision
         assert broken(linearizability.check, history) == "S2"
+
+
+def moved(number: int, kind: str, at: float, outcome: str, path: str, to: str = "", revision: int = 0) -> Call:
+    made = call(number, kind, at, at + 0.5, outcome, revision=revision)
+    made.key, made.to = path, to
+    made.code = {"mkdir": "EXISTS", "mv": "NO_SUCH_ENTRY"}[kind] if outcome == FAILED else ""
+    return made
+
+
+def test_a_directory_that_was_moved_is_where_it_was_moved_to() -> None:
+    """Its old name can be made again, the new one not."""
+    made = moved(1, "mkdir", 0.0, ACKED, "d1", revision=1)
+    gone = moved(2, "mv", 1.0, ACKED, "d1", "d2", revision=2)
+    there = moved(3, "mkdir", 2.0, FAILED, "d2")
+    again = moved(4, "mkdir", 3.0, ACKED, "d1", revision=3)
+    assert linearizability.check(history_of(made, gone, there, again)) == 0
+    still = moved(4, "mkdir", 3.0, FAILED, "d1")
+    assert broken(linearizability.check, history_of(made, gone, there, still)) == "S2"
+    nowhere = moved(3, "mkdir", 2.0, ACKED, "d2", revision=3)
+    assert broken(linearizability.check, history_of(made, gone, nowhere)) == "S2"
+
+
+def test_what_is_not_there_cannot_be_moved() -> None:
+    """And what is there cannot be said to be missing."""
+    made = moved(1, "mkdir", 0.0, ACKED, "d1", revision=1)
+    assert broken(linearizability.check, history_of(moved(2, "mv", 0.0, ACKED, "d1", "d2", revision=1))) == "S2"
+    assert broken(linearizability.check, history_of(made, moved(2, "mv", 1.0, FAILED, "d1", "d2"))) == "S2"
+
+
+def test_a_move_without_an_answer_may_have_been_done_or_not() -> None:
+    """Either explains what is seen later, but not both."""
+    made = moved(1, "mkdir", 0.0, ACKED, "d1", revision=1)
+    lost = moved(2, "mv", 1.0, UNKNOWN, "d1", "d2")
+    for seen in (moved(3, "mkdir", 2.0, FAILED, "d1"), moved(3, "mkdir", 2.0, FAILED, "d2")):
+        assert linearizability.check(history_of(made, lost, seen)) == 0
+    both = [moved(3, "mkdir", 2.0, FAILED, "d2"), moved(4, "mkdir", 3.0, FAILED, "d1")]
+    assert broken(linearizability.check, history_of(made, lost, *both)) == "S2"
+
+
+def test_directories_with_which_something_else_is_done_are_left_out() -> None:
+    """What a file below them, or their removal, makes of the answers is not known to this search."""
+    removed = call(1, "delete", 0.0, 1.0, ACKED, revision=1)
+    removed.key = "d1/x"
+    moves = [moved(2, "mv", 2.0, ACKED, "d1", "d2", revision=2)]
+    assert linearizability.directories(history_of(removed, *moves)) == []
