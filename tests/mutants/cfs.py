@@ -86,6 +86,18 @@ MUTANTS: list[Mutant] = [
         harness="store:members",
     ),
     Mutant(
+        "data-set-by-two",
+        "cfs/dataset.py",
+        "    found = [{**votes, node: nodes[node]} for node in sorted(set(nodes) - set(votes)) "
+        "if node in primary.ready]\n",
+        "    found = [{**votes, **{n: nodes[n] for n in sorted(set(nodes) - set(votes)) if n in primary.ready}}]\n"
+        "    found = found if found[0] != votes else []\n",
+        "S1",
+        "Who holds data changes by as many nodes at once as have come.",
+        also=(("cfs/dataset.py", "and len(changed) == 1 and any", "and changed and any"),),
+        harness="store:members",
+    ),
+    Mutant(
         "failed-fsync-is-success",
         "cfs/journal.py",
         "        if error is not None:\n            self.failed = self.failed or error\n",

@@ -17,6 +17,7 @@ from tests.sim.checkers import (
     administration,
     attack,
     calm,
+    dataset,
     evs,
     groups,
     linearizability,
@@ -74,6 +75,7 @@ PROMISES = (
     "S4",
     "S5",
     "S6",
+    "data set",
     "once",
     "watch",
     "X2",
@@ -464,6 +466,7 @@ class Cluster:
         self._check_calm()
         judged.update(quorum.check(history))
         judged.update(store.check(history))
+        judged["data set"] = dataset.check(history)
         judged["watch"] = self._watched = watches.check(history)
         judged["once"] = once.check(history)
         self._replayed = replay.check(history)

@@ -122,7 +122,9 @@ class Storage:
         elif isinstance(request, Adopt):
             self.transfers += bool(request.image.index)
             self._place = dict.fromkeys(request.image.outcomes)
-            self._data_sets = [(request.position.index, dict(request.lineage.data_set.votes))]
+            first = request.lineage.data_set
+            self._data_sets = [(request.position.index, dict(first.votes))]
+            self.data_sets.add((first.version, tuple(sorted(first.votes.items()))))
             self.end = request.position.index
             self._note_records(request.records)
             self.epochs.update((epoch.ring_id, epoch) for epoch in request.lineage.epochs)
