@@ -319,7 +319,7 @@ class Node:
             if self.votequorum.events or not self.sync.done:
                 moved |= self._pump_quorum(now)
             while not replica.quiet and (store := replica.next_event()) is not None:
-                self._on_store(store)
+                self._on_store(store, now)
                 moved = True
             if self.groups.events:
                 moved |= self._pump_groups()
@@ -395,7 +395,7 @@ class Node:
         lowered = verdict.quorate and self.votequorum.lowered
         self.replica.lower_data_set(frozenset(verdict.members) if lowered else None, now)
 
-    def _on_store(self, event: StoreEvent) -> None:
+    def _on_store(self, event: StoreEvent, now: float) -> None:
         if isinstance(event, StoreMulticast):
             self._send(STORE, event.payload, event.safe)
         elif isinstance(event, Claim):
@@ -404,7 +404,7 @@ class Node:
         elif isinstance(event, StatusChanged):
             primary = self.replica.primary_members
             if primary:
-                self.endpoint.srp.set_primary(primary)  # whom a choice of cliques should favour
+                self.endpoint.srp.set_primary(primary, now)  # whom a choice of cliques should favour
                 self.endpoint.used()
             self._events.append(event)
         else:

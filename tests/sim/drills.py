@@ -1,8 +1,8 @@
 """Single troubles in a calm cluster, once all else of a run is over: what L2 to L4 promise is about these.
 
 Among the faults of a run there are hardly any that nothing else disturbs. So some runs go on a little: a node is
-killed, leaves, or stands still, or the network falls into two parts and stays so; each with nothing else going on long
-before and after. Carried out as faults are, judged with them by tests/sim/checkers/calm.py.
+killed, leaves, or stands still, or the network falls into two parts, or takes some odd shape, and stays so; each with
+nothing else going on long before and after. Carried out as faults are, judged with them by tests/sim/checkers/calm.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.sim.troubles import Fault
 from transport.ids import NodeId
 
 OFTEN = 0.35  # of the runs that may have one
-KINDS = {"short pause": 3, "kill": 3, "leave": 3, "long pause": 1, "split": 4}
+KINDS = {"short pause": 3, "kill": 3, "leave": 3, "long pause": 1, "split": 2, "odd network": 4}
 FIRST = 200  # the number of the first fault of a drill
 
 
@@ -42,6 +42,13 @@ def draw(seed: int, nodes: Sequence[NodeId], tempo: Tempo, start: float) -> tupl
             case "leave":
                 until = at + 0.5
                 found.append(Fault("leave", at, until, (node,), number=number))
+            case "odd network":
+                until = at + SHAPED * tempo.slowness + random.uniform(0.8, 1.5)
+                other, third = (random.sample([n for n in nodes if n != node], len(nodes) - 1) * 2)[:2]
+                cut = random.choice(("partial", "partial", "one-way"))
+                found.append(Fault(cut, at, until, (node,), (other,), number=number))
+                if len(nodes) > 2 and random.random() < 0.6:
+                    found.append(Fault("partial", at, until, (other,), (third,), number=number + 1))
             case _:
                 until = at + SHAPED * tempo.slowness + random.uniform(0.8, 1.5)
                 side = random.sample(nodes, random.randint(1, len(nodes) - 1))

@@ -44,6 +44,10 @@ class Silence:
             self._count.pop(node, None)
             self._until.pop(node, None)
 
+    def end(self) -> None:
+        """What we came to no agreement by is not true any more. Whoever fails again is silenced for longer."""
+        self._until.clear()
+
     def lift(self, now: float) -> bool:
         """Drop what is over; True if there was any."""
         over = [node for node, until in self._until.items() if now >= until]

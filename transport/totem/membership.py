@@ -165,12 +165,17 @@ class Membership:
         if row == own.row:
             return
         own.row = row
+        self.say(now)
+
+    def say(self, now: float) -> None:
+        """What we say of ourselves changed. Others choose cliques by it: they must hear of it in every phase, or a ring
+        finds a better one possible as long as it works, and its own again as soon as it gathers."""
         self.views.changed()
         if isinstance(self.phase, Gather):
             self.phase.speak_soon(now)
             self.gather_step(now)
         elif isinstance(self.phase, Operational):
-            self.merging.row_changed(now)
+            self.merging.changed(now)
             self.merging.consider(self.phase.ring.members, now)
 
     def announce(self, now: float) -> None:

@@ -1,8 +1,10 @@
-"""In operation: telling others of changed rows, finding nodes to merge with, and not doing so again and again.
+"""In operation: telling others what changed of us, finding nodes to merge with, and not doing so again and again.
 
 Whoever hears that a better clique is in sight gathers, but not at once: rows of nodes that come back change one by
 one, and half a merge would be two. A gather that gave the same members again makes the next merge with those it was
-for wait, twice as long each time; until they restart, or are out of reach and come back, or the ring changes.
+for wait, twice as long each time; until they restart, are out of reach and come back, or gather for it themselves, or
+the ring changes. What others choose by, our row, votes and last primary, is told to all when it changes: a ring in
+operation must not choose by what a gather will find to be different.
 Merge detection goes to nodes outside the ring that can be reached, from the lowest member that reaches them; with
 everybody in the ring nothing is sent.
 
@@ -19,6 +21,10 @@ from transport.totem.views import Views
 
 ANNOUNCE_DELAY = 0.030  # seconds a changed row is held back, for more changes to come
 SETTLE_GROW = 0.050  # wait before a merge that only adds nodes
+SETTLE = 3.0  # times the merge timeout: wait before one that leaves members out
+PATIENT = (
+    0.5  # of the consensus timeout: no wait is longer, or those who gather to have us would give up before its end
+)
 BACKOFF = 0.500  # pause after a gather that gave the same members again; doubles
 BACKOFF_MAX = 30.0
 TORN = 2.0  # times the token timeout: how long a member may be out of our reach before the ring is given up
@@ -78,7 +84,8 @@ class Merging:
     def _interval(self) -> float:
         return self._ctx.config.merge * (0.9 + 0.2 * self._ctx.fraction())
 
-    def row_changed(self, now: float) -> None:
+    def changed(self, now: float) -> None:
+        """We say something new of ourselves."""
         if self._announce_at is None:
             self._announce_at = now + ANNOUNCE_DELAY
 
@@ -107,9 +114,18 @@ class Merging:
             return
         if self._merge_since is None:
             self._merge_since = now
-        settle = SETTLE_GROW if set(clique) > set(members) else 3 * self._ctx.config.merge
-        not_before = self._failures.get(self._others(clique, members), (0, now))[1]
-        self._merge_at = max(self._merge_since + settle, not_before)
+        config = self._ctx.config
+        grows = set(clique) > set(members)
+        settle = min(SETTLE_GROW if grows else SETTLE * config.merge, PATIENT * config.consensus)
+        self._merge_at = self._merge_since + settle
+        if not self._expected(clique, members, now):
+            not_before = self._failures.get(self._others(clique, members), (0, now))[1]
+            self._merge_at = max(self._merge_at, not_before)
+
+    def _expected(self, clique: tuple[NodeId, ...], members: tuple[NodeId, ...], now: float) -> bool:
+        """Does somebody gather for this very ring? It waits for us, and not long: no time to wait for a better one."""
+        offers = [offer for node in clique if node not in members and (offer := self._views.offers.get(node))]
+        return any(offer.clique == clique and now - offer.at <= self._ctx.config.consensus for offer in offers)
 
     def _unreached(self, members: tuple[NodeId, ...]) -> list[NodeId]:
         return sorted(set(members) - self._views.own.row - {self._ctx.me})

@@ -123,12 +123,18 @@ class Srp:
         self._claim = (self.ring_id, value)
         self._stir()
 
-    def set_primary(self, members: tuple[NodeId, ...]) -> None:
+    @property
+    def primary(self) -> RingId:
+        """The ring in which this node was last told to be a member of the primary."""
+        return self._membership.views.own.primary
+
+    def set_primary(self, members: tuple[NodeId, ...], now: float) -> None:
         """The members of the primary opened in the present ring, as far as we know: a bias for the next clique."""
+        self._catch_up(now)
         own = self._membership.views.own
-        if self._ctx.me in members and own.primary != self.ring_id:
+        if self._running and self._ctx.me in members and own.primary != self.ring_id:
             own.primary = self.ring_id
-            self._membership.views.changed()
+            self._membership.say(now)
             self._stir()
 
     def set_frame_budget(self, size: int) -> None:
@@ -180,18 +186,23 @@ class Srp:
         self._stir()
         ctx, membership = self._ctx, self._membership
         gone = sorted(set(ctx.nodes) - set(nodes))
+        if nodes != ctx.nodes:
+            membership.silence.end()  # those who know other nodes than we knew could not agree with us
         ctx.config = config
         membership.exclusion = max(membership.exclusion, config.token)
         ctx.nodes = dict(nodes)
         ctx.backlog.configure(config.queue_bytes, config.max_message)
         if isinstance(membership.phase, Operational | Recovery):
             membership.phase.ring.configure(config)
-        membership.views.own.votes = nodes[ctx.me]
+        own = membership.views.own
+        votes, own.votes = own.votes, nodes[ctx.me]
         membership.views.changed()
         affected = membership.forget(gone)
         if affected and self._running:
             membership.enter_gather(f"{ctx.names(gone)} removed from the configuration", now)
         membership.row_changed(now)
+        if own.votes != votes and self._running:
+            membership.say(now)
 
     # What comes in
 

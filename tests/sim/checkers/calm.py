@@ -27,9 +27,8 @@ KILLED = 0.3  # seconds beyond the token timeout
 LEFT = 0.1
 ROUNDS = 6  # of a token that a leave takes: the goodbye, the joins, two of the commit token, two of recovery
 CLOCKS = 1.006  # no two clocks differ more in rate
-# These leave the network in one shape from their beginning to their end, and whoever is there at work. Shapes in which
-# two sets of nodes that overlap could each be a ring (partial, one-way) are not among them: there L4 does not hold yet.
-STEADY = ("partition", "link-down", "kill", "leave", "blank", "rot", "power", "pause")
+# These leave the network in one shape from their beginning to their end, and whoever is there at work.
+STEADY = ("partition", "partial", "one-way", "link-down", "kill", "leave", "blank", "rot", "power", "pause")
 # These concern the quorum device: no ring hangs on it. (One may hang on a disk: a new process reserves ring numbers.)
 ASIDE = ("device-cut", "device-down")
 

@@ -226,7 +226,7 @@ def test_members_of_the_last_primary_stay_together() -> None:
     net.partition([1], [2, 3])
     net.until(lambda: net.formed([1], [2, 3]), 2.0)
     for node in (2, 3):
-        net.nodes[node].srp.set_primary((2, 3))
+        net.nodes[node].srp.set_primary((2, 3), net.now)
     net.heal()
     net.cut(1, 3)
     net.run(3.0)
