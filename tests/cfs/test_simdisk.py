@@ -39,6 +39,27 @@ def test_power_loss_keeps_what_was_answered_and_a_prefix_of_the_rest() -> None:
     assert min(kept) == 4
 
 
+def test_a_record_torn_inside_is_none() -> None:
+    """Of some of its sectors nothing got there: it is cut off, it is no damage, and others are written over it (S6)."""
+    made = records([put(f"f{n}", bytes(1 + n % 255 for n in range(3000))) for n in range(6)])
+    torn = 0
+    for seed in range(40):
+        disk = begun(seed, made[:2])
+        disk.request(AppendLog(2, tuple(made[2:])), 2.0)
+        disk.crash()
+        torn += disk.did["torn inside"]
+        image = disk.open()
+        assert (image.health, image.message) == (StoreHealth.OK, "")
+        assert image.tail == tuple(made[: len(image.tail)])
+        rest = tuple(made[len(image.tail) :])
+        if rest:
+            disk.request(AppendLog(3, rest), 5.0)
+            assert disk.poll(6.0) == [(3, None)]
+        disk.crash()
+        assert disk.open().tail == tuple(made)
+    assert torn > 10
+
+
 def test_appends_asked_together_end_together() -> None:
     """Group commit: what queued while the disk was busy shares the next fsync."""
     made = records([put(f"f{n}") for n in range(4)])

@@ -564,6 +564,7 @@ class Cluster:
             did["woken with stale timers"] += host.did["stale"]
             did["writes lost before their fsync"] += host.storage.store.did["unsynced"]
             did["torn writes"] += host.storage.store.did["torn"]
+            did["records torn inside"] += host.storage.store.did["torn inside"]
         for kind in actions.OVERRIDES:
             did["operator overrides"] += log.total(administration.DONE, kind)
         did.update({name: count for name, count in self._attacker.did.items() if name not in ATTACKS})

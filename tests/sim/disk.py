@@ -3,7 +3,8 @@ rot.
 
 Seconds are virtual. All chance comes from the given random.Random, so a seed repeats. What a request wrote counts as
 durable only once its fsync ended; a crash before that keeps a random prefix of an append and either side of an atomic
-step.
+step. Of the record behind that prefix some sectors may be there and others not: the next process has to see that it is
+none.
 
     disk.request(event, now)                  for every disk request the replica emits
     disk.next_timeout(); disk.poll(now)       -> [(receipt, error)] to hand to replica.persisted, in order
@@ -12,17 +13,21 @@ step.
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter, deque
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from random import Random
 
 from cfs.disk import Adopt, AppendLog, Checkpoint, DiskRequest, MarkCommit, StoreHealth, StoreImage, TruncateTail
 from cfs.entries import StateDelta, StateImage
 from cfs.records import START, Lineage, LogPosition, LogRecord, RecordKind
 from transport.core import earliest
+from transport.errors import WireError
 
 PROBE = 1.0  # a failed disk is tried again so often
 UNSYNCED = 0.05  # of an fsync's time: what writing alone takes
+SECTOR = 512  # bytes that are written whole or not at all
 QUIESCENCE = 1.0  # a commit mark nothing else carried is on disk after so long
 
 
@@ -41,6 +46,7 @@ class Generation:
     """One store. log: encoded records from `first` on, of which those > position.index are the tail.
 
     synced: the log index up to which it is on the platter; beyond, it is written, and a power loss may take it.
+    torn: what a crash left of a record behind the end.
     """
 
     number: int = 0
@@ -51,6 +57,7 @@ class Generation:
     log: list[bytes] = field(default_factory=list)
     commit_index: int = 0
     synced: int = 0
+    torn: bytes = b""
 
     def end_index(self) -> int:
         return self.first.index + len(self.log)
@@ -107,7 +114,12 @@ class SimDisk:
     def open(self, now: float = 0.0) -> StoreImage:
         """The store as the next process finds it; forgets whatever the last one had queued."""
         self._power_on()
-        return self.peek()
+        image, store = self.peek(), self._store
+        if store is not None and store.torn:  # cut off, unless whoever reads takes it for a record
+            if image.end.index > store.end_index():
+                store.log.append(store.torn)
+            store.torn = b""
+        return image
 
     def peek(self) -> StoreImage:
         """What a process that starts now would find."""
@@ -215,10 +227,12 @@ class SimDisk:
         """The process dies: what was under way survives in part or not at all. With `power` the machine: the same goes
         for what was written (`durability: memory`) and not fsynced."""
         pending = (self._job.requests if self._job else []) + list(self._queue)
+        torn: bytes | None = None  # the record that is lost in part
         if not self._failed and not self._trouble():
             for request in pending:
                 if self._random.random() < 0.5:
                     self.did["unsynced"] += 1
+                    torn = request.records[0].encode() if isinstance(request, AppendLog) and request.records else None
                     break
                 if isinstance(request, AppendLog):
                     keep = self._random.randint(0, len(request.records))
@@ -227,6 +241,7 @@ class SimDisk:
                     if self._append(kept) is not None:
                         break
                     if keep < len(request.records):
+                        torn = request.records[keep].encode()
                         break
                 else:
                     self._finish(request, 0.0)
@@ -234,8 +249,12 @@ class SimDisk:
         if power and store is not None and store.synced < store.end_index():
             keep = self._random.randint(store.synced, store.end_index())
             self.did["unsynced"] += keep < store.end_index()
+            torn = store.log[keep - store.first.index] if keep < store.end_index() else torn
             del store.log[keep - store.first.index :]
             store.commit_index = min(store.commit_index, keep)
+        if store is not None and torn is not None:
+            store.torn = _tear(torn)
+            self.did["torn inside"] += bool(store.torn)
         self._power_on()
 
     def lose(self) -> None:
@@ -418,8 +437,28 @@ class SimDisk:
                 return records, f"log record {end.index + 1}: checksum does not match"
             records.append(record)
             end = record.position
-        return records, ""
+        try:
+            record = LogRecord.decode(store.torn)
+        except WireError:
+            return records, ""
+        return [*records, *([record] if record.follows(end) else [])], ""
 
 
 def _copy(store: Generation | None) -> Generation | None:
     return replace(store, image=store.image.copy(), log=list(store.log)) if store else None
+
+
+def _tear(data: bytes) -> bytes:
+    """Some of the sectors on which a record lies, the others still empty; nothing where it lies on one. Drawn by what
+    is in it, and not by the world's luck: whoever sees that it is no record goes on as if nothing of it were there."""
+    random = Random(zlib.crc32(data))
+    first = SECTOR - random.randrange(SECTOR)  # bytes up to the end of the sector on which it begins
+    cuts = [0, *range(first, len(data), SECTOR), len(data)]
+    parts = [data[one:other] for one, other in pairwise(cuts)]
+    there = [random.random() < 0.5 for _ in parts]
+    if len(parts) < 2 or not any(there):
+        return b""
+    if all(there):
+        there[random.randrange(len(parts))] = False
+    torn = b"".join(part if is_there else bytes(len(part)) for part, is_there in zip(parts, there, strict=True))
+    return torn if random.random() < 0.5 or there[-1] else torn[: cuts[-2]]  # the file has grown already, or not
