@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.mutants.mutant import Mutant
 
 NODE = "clusterd/node.py"
 RECONFIGURE = "clusterd/reconfigure.py"
-CHANGES = ("A1", "A2", "A3", "A4")  # tests/sim/checkers/administration.py
 GROUPS = ("G1", "G2", "G3", "G4", "G5", "G6")  # tests/sim/checkers/groups.py
+
+
+def only_one_refuses(plan: Any) -> bool:
+    """An administrator asks for what another member cannot take."""
+    return len(plan.nodes) > 2 and any(action.kind == "wrong-elsewhere" for action in plan.actions)
+
 
 MUTANTS: list[Mutant] = [
     Mutant(
@@ -32,6 +39,46 @@ MUTANTS: list[Mutant] = [
                 "for m in self._members if name in self._received.get(m, {})}",
             ),
         ),
+    ),
+    Mutant(
+        "change-by-a-majority",
+        RECONFIGURE,
+        "        if len(change.agreed) == len(change.members):\n",
+        "        if 2 * len(change.agreed) > len(change.members):\n",
+        "A3",
+        "A changed configuration is in force when most members agreed, though one may still say no.",
+        where=only_one_refuses,
+    ),
+    Mutant(
+        "change-at-its-proposal",
+        RECONFIGURE,
+        "        self._change = change\n        self._answer(change)\n",
+        "        self._change = change\n"
+        "        self.events.append(Apply(kind, body, sender))\n"
+        "        self._answer(change)\n",
+        "A3",
+        "A changed configuration is in force when it is proposed.",
+        where=only_one_refuses,
+        also=(
+            (
+                RECONFIGURE,
+                "            self.events.append(Apply(change.kind, change.body, change.initiator))\n"
+                "            self._conclude(change, [])\n",
+                "            self._conclude(change, [])\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "no-by-the-last-ignored",
+        RECONFIGURE,
+        "        if reasons:\n"
+        "            self._change = None\n"
+        '            self._conclude(change, [f"{self._name_of(sender)}: {reason}" for reason in reasons])\n'
+        "            return\n",
+        "",
+        "A3",
+        "A member's no counts as a yes.",
+        where=only_one_refuses,
     ),
     Mutant(
         "removal-ends-no-session",

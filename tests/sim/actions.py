@@ -29,8 +29,10 @@ KINDS = {
     "set-votes": 2,
     "cancel-wait": 1,
 }
+# Wrong for one node only, which is not the one that is asked: it agrees itself, and another member has to say no.
+ELSEWHERE = "wrong-elsewhere"
 # These leave every component its votes, its keys and its members, whatever options decide who is quorate.
-HARMLESS = ("priority", "token", "two-changes", "wrong", "stale", "cancel-wait")
+HARMLESS = ("priority", "token", "two-changes", "wrong", "stale", "cancel-wait", ELSEWHERE)
 # An operator's override: from then on the options promise nothing (Q1), and two components may both change the cluster.
 OVERRIDES = ("set-expected", "set-votes")
 # These change how many votes it takes, or who has them.
@@ -79,6 +81,15 @@ def draw(random: Random, settings: Settings, faults: frozenset[str], first: floa
         crash = random.choice((0.0005, 0.002, 0.005, 0.02, 0.1)) if random.random() < 0.2 else 0.0
         actions.append(Action(kind, random.uniform(first, last - 1.5), crash))
     return tuple(sorted(actions, key=lambda action: action.at))
+
+
+def mistakes(random: Random, done: tuple[Action, ...], nodes: int, first: float, last: float) -> tuple[Action, ...]:
+    """In many runs in which an administrator does anything (`done`): what only another member can refuse. If that one
+    is away, it moves to another address, as in "address"."""
+    moved = any(action.kind in group for action in done for group in ONCE)
+    if not done or moved or nodes < 2 or random.random() >= 0.5:
+        return ()
+    return (Action(ELSEWHERE, random.uniform(first, last - 1.5)),)
 
 
 def promised(settings: Settings) -> bool:

@@ -15,8 +15,8 @@ from clusterd.config.schema import ClusterConfig
 from clusterd.node import Node
 from clusterd.reconfigure import Concluded
 from clusterd.removals import NAME as REMOVALS
-from tests.sim.actions import Action
-from tests.sim.build import AUTHKEY, CONFIG, KEYRING, MOVED, Recipe
+from tests.sim.actions import ELSEWHERE, Action
+from tests.sim.build import AUTHKEY, CONFIG, FOREIGN, KEYRING, MOVED, Recipe
 from tests.sim.checkers import administration
 from tests.sim.checkers.administration import DONE, REFUSED, UNKNOWN, Change, InForce, Keys, Log, Notice
 from tests.sim.clock import Clock
@@ -50,6 +50,7 @@ class Administrator:
         self._open: dict[bytes, Change] = {}
         self._calm: list[Change] = []
         self._rings: dict[NodeId, RingId] = {}
+        self._cannot: dict[bytes, NodeId] = {}  # texts, each with the machine that does not have its address there
         self.log = Log(recipe.text)
         self.begun = 0
 
@@ -124,6 +125,8 @@ class Administrator:
                     self._random.choice(("wrong-address", "wrong-quorum", "wrong-value", "wrong-name")), draft, host
                 )
                 self._propose(host, draft, what)
+            case "wrong-elsewhere":
+                self._wrong_elsewhere(host, draft)
             case "stale":
                 draft.version -= self._random.choice((1, 1, 2))
                 self._propose(host, draft, what)
@@ -193,6 +196,17 @@ class Administrator:
                 draft.totem.set("cluster_name", "another")
             case "nothing":
                 pass
+
+    def _wrong_elsewhere(self, host: Host, draft: Draft) -> None:
+        """An address that is fine for everybody but the machine that is to have it, mostly one that runs."""
+        others = [node for node in sorted(draft.nodes) if node != host.me]
+        here = [node for node in others if self._hosts[node].can_connect()]
+        if not others:
+            return
+        node, link = self._random.choice(here or others), self._random.choice(draft.links)
+        draft.nodes[node].set(f"ring{link}_addr", address_of(node + (FOREIGN << 8), link)[0])
+        change = self._propose(host, draft, ELSEWHERE)
+        change.cannot = self._cannot[change.body] = node
 
     def _expect_all(self, draft: Draft) -> None:
         """Fewer votes expected than there are would promise nothing."""
@@ -390,6 +404,9 @@ class Administrator:
 
     def _note_config(self, host: Host, node: Node, config: ClusterConfig, started: bool = False) -> None:
         ring = node.endpoint.srp.ring_id
+        if (stranded := self._cannot.pop(config.text, None)) is not None:  # agreed without it: it is given the address
+            self._say(f"administrator: node {stranded} gets the address that the configuration says")
+            self._recipe.given.add(stranded)
         self.log.in_force.append(
             InForce(self._clock.now, host.me, host.process_number, config.config_version, config.text, ring, started)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -29,6 +30,7 @@ from transport.totem.reserve import NAME as RING_SEQ
 QUORUM_FILE = "votequorum"
 CONFIG, AUTHKEY, KEYRING = "corosync.conf", "authkey", "keyring"
 MOVED = 100  # in the third part of an address: the one a machine may move to
+FOREIGN = 101  # the one that it has not, unless it is given it
 
 
 class Recipe:
@@ -41,6 +43,7 @@ class Recipe:
         spare = plan.random("spares")
         self._private |= {node: spare.randbytes(32) for node in plan.spares}
         self.text = self._text().encode()
+        self.given: set[NodeId] = set()  # machines that have the other address as well
         self._loaded: dict[tuple[NodeId, bytes], Loaded] = {}  # what a text comes to on a machine; never changed
 
     def _text(self) -> str:
@@ -84,7 +87,8 @@ class Recipe:
         def loader(text: bytes) -> Loaded:
             if (me, text) not in self._loaded:
                 self._loaded[me, text] = fresh(text)
-            return self._loaded[me, text]
+            loaded = self._loaded[me, text]
+            return replace(loaded, foreign=()) if me in self.given else loaded
 
         def fresh(text: bytes) -> Loaded:
             config = load(text, who)

@@ -148,6 +148,8 @@ def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
     random = aspect(seed, "administrator")
     retire_after = random.choice(RETIRE)
     kinds_drawn = frozenset(fault.kind for fault in faults)
+    done = actions.draw(random, drawn, kinds_drawn, WARM, last) if not alone else ()
+    done += actions.mistakes(aspect(seed, "mistakes"), done, count, WARM, last)
     plan = Plan(
         seed=seed,
         nodes=ids,
@@ -163,7 +165,7 @@ def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
         skew=skew,
         faults=faults,
         faults_end=last,
-        actions=actions.draw(random, drawn, kinds_drawn, WARM, last) if not alone else (),
+        actions=tuple(sorted(done, key=lambda action: action.at)),
         retire_after=retire_after,
         memory_rot=count >= 3 and aspect(seed, "memory rot").random() < 0.06,
     )

@@ -2,7 +2,8 @@
 
 A1 one line     a version of the configuration is one text, whoever runs it; a process never goes back
 A2 in force     a change answered as done is in force everywhere once all is healed, or a later one is
-A3 or not       a change answered as refused is in force nowhere, ever; two under one version are never both done
+A3 or not       a change answered as refused, or that a member has to refuse, is in force nowhere, ever; two under one
+                version are never both done
 A4 alike        in the end all listed nodes run the same configuration and use the same cluster key
 X2 out          no configuration after a removal was put in force has the removed node among its members, and the
                 key in use in the end is none that a removed node holds; one that called was told
@@ -31,7 +32,8 @@ UNKNOWN = "unknown"
 @dataclass(slots=True)
 class Change:
     """Something the administrator asked for at a node. body: the new text, if it was one. process: which life of the
-    node was asked. generation: of the key in use there when it was answered. then: what follows when it is done."""
+    node was asked. generation: of the key in use there when it was answered. then: what follows when it is done.
+    cannot: a node that must say no to it, 0 for none."""
 
     at: float
     node: NodeId
@@ -43,6 +45,7 @@ class Change:
     ended: float = 0.0
     generation: int = 0
     then: Callable[[], None] | None = None
+    cannot: NodeId = 0
 
 
 class InForce(NamedTuple):
@@ -103,8 +106,9 @@ def check(log: Log, history: History, one_line: bool) -> dict[str, int]:
     """
     check_never_back(log)
     check_refused(log)
+    refused = log.total(REFUSED) + check_nobody_says_no(log, history)
     if not one_line:
-        return {"A3": log.total(REFUSED)}
+        return {"A3": refused}
     check_one_text(log)
     check_done_once(log)
     check_done(log)
@@ -114,7 +118,7 @@ def check(log: Log, history: History, one_line: bool) -> dict[str, int]:
     check_removed_are_told(log)
     counted = check_votes(log, history)
     done, listed = log.total(DONE), len(log.final)
-    return {"A1": len(log.in_force), "A2": done, "A3": log.total(REFUSED), "A4": listed, "X2": out, "Q1": counted}
+    return {"A1": len(log.in_force), "A2": done, "A3": refused, "A4": listed, "X2": out, "Q1": counted}
 
 
 def check_never_back(log: Log) -> None:
@@ -158,6 +162,23 @@ def check_refused(log: Log) -> None:
             one = run[change.body]
             text = f"{change.what} at node {change.node} was refused ({change.why}), and came into force at node"
             raise Violation(one.at, "A3", f"{text} {one.node}: {_title(change.body)}")
+
+
+def check_nobody_says_no(log: Log, history: History) -> int:
+    """A3: what a member cannot take comes into force nowhere in its ring, whatever the others think of it. Returns how
+    often such a change was asked for."""
+    asked = [change for change in log.changes if change.cannot]
+    for change in asked:
+        first = next((one for one in log.in_force if one.text == change.body), None)
+        if first is None:
+            continue
+        process = next(p for p in history.processes if (p.node, p.number) == (first.node, first.process))
+        # A ring of the same moment is the one that follows: a change takes a round of messages.
+        rings = [e.change for e in process.events if isinstance(e, Configured) and e.change.regular and e.at < first.at]
+        if rings and change.cannot in rings[-1].members:
+            text = f"{change.what} is in force at node {first.node} in ring {rings[-1].ring_id} with node"
+            raise Violation(first.at, "A3", f"{text} {change.cannot}, which cannot take it: {_title(change.body)}")
+    return len(asked)
 
 
 def check_done(log: Log) -> None:

@@ -15,6 +15,7 @@ from collections import Counter
 
 from tests.transport.totem.evs import check
 from tests.transport.totem.net import Net
+from transport.ids import NodeId
 
 KINDS = ["partition", "partition", "cut", "oneway", "pause", "pause", "crash", "crash", "restart", "leave"]
 KINDS += ["heal"] * 6 + ["boot"] * 5
@@ -35,6 +36,7 @@ def run(seed: int, nodes: int | None = None, seconds: float = 12.0, log: bool = 
         votes={node: rng.choice([1, 1, 1, 2, 0]) for node in range(1, n + 1)},
         copies=(0.0, 0.0, 0.05, 0.5)[seed % 4],
         held=(0.0005, 0.05, 1.0)[seed % 3],
+        keeps_reports=seed % 5 == 4,
     )
     faults: Counter[str] = Counter()
     end = net.now + seconds
@@ -50,6 +52,8 @@ def run(seed: int, nodes: int | None = None, seconds: float = 12.0, log: bool = 
         faults["strike"] += 1
 
         def hit() -> None:
+            if net.now >= end:
+                return
             alive = victim in net.nodes and net.nodes[victim].alive
             if kind == "crash" and alive and len(net.alive()) > 1:
                 net.crash(victim)
@@ -110,10 +114,14 @@ def run(seed: int, nodes: int | None = None, seconds: float = 12.0, log: bool = 
             print(f"{net.now:10.4f} -- {kind}; cut: {sorted(net.cuts)}")
         net.at(net.now + rng.choice([0.002, 0.05, 0.3, 1.0, 2.0]) * rng.random(), fault)
 
+    holes = random.Random(seed * 104729 + 5)  # of its own: runs without holes stay as they are
+    if n > 2 and holes.random() < 0.25:
+        net.at(net.now + 1.0, lambda: _hole(net, holes, end, faults))
     net.at(net.now + 0.5, traffic)
     net.at(net.now + rng.random(), fault)
     net.run(seconds)
     net.heal()
+    net.drop, net.on_log = None, strike
     net.loss, net.late = min(net.loss, 0.05), 0.0
     for node in net.ids:
         if not net.nodes.get(node) or not net.nodes[node].alive:
@@ -138,6 +146,53 @@ def run(seed: int, nodes: int | None = None, seconds: float = 12.0, log: bool = 
         faults["rests"] += stats.rests
         faults["malformed"] += stats.malformed + stats.partial_dropped
     return net, faults
+
+
+def _hole(net: Net, rng: random.Random, end: float, faults: Counter[str]) -> None:
+    """A gap that nobody can fill: nothing a node sends arrives but its tokens, and with a message out it dies. Others
+    send behind the gap, and while they recover from it, who has installed the next ring is cut off from who has not."""
+    if net.now >= end:
+        return
+    alive = [node for node in net.alive() if node.paused_until is None and node.srp.phase == "operational"]
+    victim = rng.choice(alive) if len(alive) > 2 else None
+    if victim is None or victim.srp.members != tuple(sorted(node.id for node in alive)):
+        net.heal()
+        for node in net.ids:
+            if not net.nodes.get(node) or not net.nodes[node].alive:
+                net.boot(node)
+        net.at(net.now + 0.5 * rng.random(), lambda: _hole(net, rng, end, faults))
+        return
+    ring, numbered = victim.srp.ring_id, victim.srp.stats.mcasts_sent
+
+    def silent(source: NodeId, to: NodeId, kind: str, frame: bytes) -> bool:
+        if source == victim.id and kind == "token" and victim.srp.stats.mcasts_sent > numbered:
+            net.at(net.now, die)
+        return source == victim.id and kind == "mcast"
+
+    def die() -> None:
+        if net.drop is not silent:
+            return
+        net.drop = None
+        net.crash(victim.id)
+        faults["holes"] += 1
+        for node in alive:
+            if node is not victim:
+                net.send(node.id, safe=rng.random() < 0.7)
+
+    hear = net.on_log
+
+    def installed(node: NodeId, line: str) -> None:
+        if hear is not None:
+            hear(node, line)
+        if net.on_log is installed and line.startswith("operational") and net.nodes[node].srp.ring_id != ring:
+            net.on_log = hear
+            others = [other.id for other in alive if other is not victim and other.id != node]
+            cut = rng.sample(others, rng.randint(1, len(others)))
+            net.partition(cut, [other for other in net.ids if other not in cut])
+
+    net.drop, net.on_log = silent, installed
+    net.send(victim.id)
+    net.at(net.now + 1.5, lambda: _hole(net, rng, end, faults))
 
 
 def _groups(rng: random.Random, ids: list[int]) -> list[list[int]]:

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.transport.totem.evs import Crash, Trace
+from tests.transport.totem.evs import Crash, Trace, Violation
 from transport.config import TotemConfig
 from transport.errors import QueueFull
 from transport.events import Beat, ConfigurationChange, Delivery, Persist, Progress
 from transport.ids import NO_RING, NodeId, RingId
+from transport.totem.messages import ProgressReport
 from transport.totem.srp import Srp
 
 PING = 0.100
@@ -69,7 +70,8 @@ class Net:
     """Nodes 1..n. delay: (least, most) seconds per datagram, `late` of them up to 0.5 s more; order is not kept.
 
     copies: the share of ring datagrams that somebody without keys brings to others than it was sent to, up to `held`
-    seconds later. (Twice to the same one it comes to nothing: the replay window.)
+    seconds later. (Twice to the same one it comes to nothing: the replay window.)  keeps_reports: he keeps half of the
+    progress datagrams, and lets each pass at the moment at which it would do most harm in a later ring.
     """
 
     def __init__(
@@ -86,13 +88,15 @@ class Net:
         pings: bool = True,
         copies: float = 0.0,
         held: float = 0.0,
+        keeps_reports: bool = False,
     ) -> None:
         self.rng = random.Random(seed)
         self.config = config or TotemConfig()
         self.ids = list(range(1, n + 1))
         self.votes = votes or dict.fromkeys(self.ids, 1)
         self.delay, self.loss, self.duplicate, self.late, self.fsync = delay, loss, duplicate, late, fsync
-        self.copies, self.held = copies, held
+        self.copies, self.held, self.keeps_reports = copies, held, keeps_reports
+        self._kept: dict[NodeId, list[tuple[NodeId, bytes]]] = defaultdict(list)
         self._attacker = random.Random(seed + 1)  # of its own: the rest of a run stays as it is without
         self.pings = pings  # False: rows come from an oracle, PING_TIMEOUT late; for many nodes
         self.now = 100.0
@@ -239,6 +243,9 @@ class Net:
         copies = 2 if self.duplicate and self.rng.random() < self.duplicate else 1
         if self.late and self.rng.random() < self.late:
             high += 0.5
+        if self.keeps_reports and kind == "progress" and self._attacker.random() < 0.5:
+            self._kept[to].append((source, frame))
+            return
         for _ in range(copies):
             self.at(self.now + low + (high - low) * self.rng.random(), what)
 
@@ -266,6 +273,8 @@ class Net:
 
     def _hand(self, node: Node, kind: str, source: NodeId, data: Any, pump: bool = True) -> None:
         if kind == "frame":
+            if self._kept:
+                self._let_pass(node)
             node.srp.receive(source, data, self.now)
         elif kind == "progress":
             node.srp.receive_progress(source, data, self.now)
@@ -281,6 +290,20 @@ class Net:
             self._pong(node, source, *data)
         if pump:
             self.pump(node)
+
+    def _let_pass(self, node: Node) -> None:
+        """A report of an ended ring that would make `node` believe that a member has what it lacks."""
+        ring = node.srp._membership.installed
+        if ring is None or node.srp.phase != "operational":
+            return
+        for source, frame in self._kept[node.id]:
+            report, other = ProgressReport.decode(frame), self.nodes[source].srp._membership.installed
+            if report.ring_id == ring.ring_id or other is None or other.ring_id != ring.ring_id:
+                continue
+            if other.ring.window.aru < report.aru <= ring.ring.seq:
+                self._kept[node.id].remove((source, frame))
+                node.srp.receive_progress(source, frame, self.now)
+                return
 
     def pump(self, node: Node) -> None:
         srp = node.srp
@@ -320,6 +343,8 @@ class Net:
     def _event(self, node: Node, event: Any) -> None:
         if isinstance(event, Delivery | ConfigurationChange):
             node.trace.events.append(event)
+            if isinstance(event, Delivery) and event.safe and not event.transitional:
+                self._check_had(node, event)
             if isinstance(event, ConfigurationChange) and event.regular:
                 self._note_exclusions(node, event)
             if isinstance(event, Delivery) and node.on_delivery is not None:
@@ -342,6 +367,14 @@ class Net:
             node.claims = event.values
         if self.watch is not None:
             self.watch(node, event)
+
+    def _check_had(self, node: Node, event: Delivery) -> None:
+        """A safe message of a regular configuration is had by all its members when the first of them delivers it (O6):
+        not only in the end. Who has gone on from that ring has what it was to have of it."""
+        for other in self.nodes.values():
+            ring = other.srp._membership.installed
+            if other.alive and ring is not None and ring.ring_id == event.ring_id and ring.ring.window.aru < event.seq:
+                raise Violation(f"E13: n{node.id} delivered safe {event.ring_id} {event.seq}, n{other.id} lacks it")
 
     # Sending
 
