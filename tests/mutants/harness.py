@@ -102,6 +102,8 @@ def _run(mutant: Mutant, seed: int) -> tuple[str, str]:
         return _keys(seed)
     if harness == "votes":
         return _votes(seed)
+    if harness == "story":
+        return _story(mutant, rest)
     if harness == "test":
         return _test(mutant, rest)
     raise ValueError(f"{mutant.name}: no harness {mutant.harness}")
@@ -195,8 +197,18 @@ def _votes(seed: int) -> tuple[str, str]:
     return "", ""
 
 
+def _story(mutant: Mutant, name: str) -> tuple[str, str]:
+    """What a story expects itself stands for the promise that the mutant breaks: its docstring says which."""
+    from tests.sim.stories.play import run_story
+
+    broken = run_story(name)
+    if broken is None:
+        return "", ""
+    return (mutant.promises[0] if broken.promise == "story" else broken.promise), broken.text
+
+
 def _test(mutant: Mutant, name: str) -> tuple[str, str]:
-    """A test that has no seeds, as a story is: all it says is yes or no."""
+    """A test that has no seeds: all it says is yes or no."""
     import pytest
 
     with redirect_stdout(io.StringIO()) as said:

@@ -32,7 +32,7 @@ class Mutant:
     breaks: the promise it breaks, or the few by which that may show (DESIGN 4; E1-E15: totem.md section 1).
     why: what it does, one sentence.  within: of so many seeds one catches it.
     harness: what runs a seed (tests/mutants/harness.py): `sim`, `ring`, `store:PROFILE` (also `store:episodes`),
-    `votes`, `keys`, or one test, `test:sim/stories/test_splits.py::test_an_even_split_of_four`, which has no seeds.
+    `votes`, `keys`, or what has no seeds: a story, `story:test_an_even_split_of_four`, or tests, `test:cfs/test_log.py`.
     nodes: of `sim`, the cluster's size instead of the seed's own.  where: of `sim`, only seeds whose plan fulfils this;
     the others are not counted.
     """
@@ -56,7 +56,7 @@ class Mutant:
     @property
     def seeds(self) -> int:
         """How many seeds there are to be tried."""
-        return 1 if self.harness.startswith("test:") else self.within
+        return 1 if self.harness.startswith(("story:", "test:")) else self.within
 
     @property
     def edits(self) -> tuple[tuple[str, str, str], ...]:

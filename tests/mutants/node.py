@@ -81,6 +81,15 @@ MUTANTS: list[Mutant] = [
         where=only_one_refuses,
     ),
     Mutant(
+        "old-cluster-key-thrown-away",
+        "transport/keyring.py",
+        "            self.retire(generation, key.secret)\n",
+        "            pass\n",
+        "L1",
+        "An old cluster key is not even kept for a member that was away during the rotation: it never comes back.",
+        harness="story:test_a_removed_node_powers_on_again",
+    ),
+    Mutant(
         "removal-ends-no-session",
         NODE,
         "            self.endpoint.security.remove(node, date, initiator, now)\n",

@@ -203,7 +203,7 @@ class Cluster:
             lambda: self.clock.now,
             settings.count_alike and not moving and not any(a.kind == "option" for a in plan.actions),
         )
-        recipe = Recipe(plan, random)
+        recipe = self.recipe = Recipe(plan, random)
         self.administrator = Administrator(
             self.clock, plan.random("administrator at work"), self.hosts, recipe, self._say
         )

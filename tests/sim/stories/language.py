@@ -22,14 +22,16 @@ from typing import Any
 from cfs.messages import Kind, Operation
 from clusterd.node import Node
 from quorum.options import QuorumOptions
+from tests.sim.build import CONFIG, FOREIGN
 from tests.sim.checkers.administration import DONE, Change
 from tests.sim.disk import Generation
 from tests.sim.history import ACKED, FAILED, REFUSED, UNKNOWN, Call, Told, Violation
 from tests.sim.host import Host
-from tests.sim.network import PathKey
+from tests.sim.network import PathKey, address_of
 from tests.sim.stories.branches import Crashes, Fork, Stretch, lose_each
 from tests.sim.stories.stage import Stage, plan_of
 from tests.sim.stories.wire import Message, Rule
+from tests.sim.texts import Draft
 from tests.sim.trace import Print
 from transport.errors import ClusterError
 from transport.ids import NodeId
@@ -200,9 +202,13 @@ class Play:
         """Take `node` out of the nodelist at another one, and reload; until that is in force."""
         self._changed(self.stage.administrator.take_out(self._host(at), node))
 
-    def add(self, node: NodeId, at: NodeId) -> None:
-        """List a new machine at a member, reload, give it its files and switch it on; until it has joined."""
+    def add(self, node: NodeId, at: NodeId, joins: bool = True) -> None:
+        """List a new machine at a member, reload, give it its files and switch it on; until it has joined, or else
+        until it is listed everywhere."""
         self._changed(self.stage.administrator.bring_in(self._host(at), node))
+        if not joins:
+            self.until(lambda: all(node in self._running(h.me).changes.config.votes for h in self._up()), "a new list")
+            return
         self.until(lambda: self._host(node).up and node in self.ring(at) and at in self.quorate(), f"node {node}")
 
     def _changed(self, change: Change) -> None:
@@ -221,6 +227,24 @@ class Play:
 
         host.do(ask)
         return answers[0] if answers else ""
+
+    def misses_change(self, node: NodeId, key: str, value: str) -> None:
+        """All are off. The others' files are of the next version: another value of totem's `key`, and a link more, on
+        which `node`, whose file is the old one, has not the address that they say. So it keeps what it has."""
+        administrator, links = self.stage.administrator, self.stage.plan.links
+        draft = Draft(administrator.text(), 1)
+        draft.version += 1
+        draft.totem.set(key, value)
+        for each, section in draft.nodes.items():
+            place = each + (FOREIGN << 8) if each == node else each
+            section.set(f"ring{len(links)}_addr", address_of(place, len(links))[0])
+        for host in self.stage.hosts.values():
+            if host.me in draft.nodes:
+                host.storage.files[CONFIG] = administrator.text() if host.me == node else draft.text()
+
+    def give_address(self, node: NodeId) -> None:
+        """The machine gets the address that it had not."""
+        self.stage.recipe.given.add(node)
 
     # -- clients ---------------------------------------------------------------------------------------------
 

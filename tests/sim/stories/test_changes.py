@@ -1,0 +1,41 @@
+"""Stories of configurations that change, or are not the same everywhere, while the network comes apart."""
+
+from __future__ import annotations
+
+from tests.sim.stories.language import Story
+
+
+def test_a_newcomer_joins_the_minority_first(story: Story) -> None:
+    """Q1: a node that was added is not expected before it has joined (votes of 3), and counts from then on (of 4). Here
+    it joins one node that is cut off: 2 of 4 are none, for the other two are quorate by 2 of 3."""
+    s = story(3, administered=("add",))
+    s.formed()
+    s.add(4, at=1, joins=False)
+    s.split([1], [2, 3], [4])
+    s.settled([1], [2, 3], [4])
+    s.run(1.0)
+    s.split([1, 4], [2, 3])
+    s.settled([1, 4], [2, 3])
+    s.run(1.0)
+    assert s.quorate() == {2, 3}
+    s.heal()
+    s.formed()
+    s.split([1, 4], [2, 3])
+    s.settled([1, 4], [2, 3])
+    s.run(1.0)
+    assert s.quorate() == set()
+
+
+def test_a_node_that_cannot_take_a_shorter_token(story: Story) -> None:
+    """Q4: nodes 1 and 2 run a newer configuration, by which they leave others out after 0.15 s. Node 3 is in their ring
+    and cannot take it; its own token is 0.6 s, but its verdict must end before they go on without it."""
+    s = story(3, administered=("token",))
+    s.misses_change(3, "token", "150")
+    s.formed()
+    s.run(0.5)
+    s.split([1, 2], [3])
+    s.until(lambda: s.ring(1) == {1, 2} and 1 in s.quorate(), "a quorate ring of 1 and 2")
+    assert 3 not in s.quorate()
+    s.give_address(3)
+    s.heal()
+    s.formed()
