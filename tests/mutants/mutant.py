@@ -32,7 +32,7 @@ class Mutant:
     breaks: the promise it breaks, or the few by which that may show (DESIGN 4; E1-E15: totem.md section 1).
     why: what it does, one sentence.  within: of so many seeds one catches it.
     harness: what runs a seed (tests/mutants/harness.py): `sim`, `ring`, `store:PROFILE` (also `store:episodes`),
-    `votes`, `keys`, or what has no seeds: a story, `story:test_an_even_split_of_four`, or tests, `test:cfs/test_log.py`.
+    `votes`, `keys`, or what has no seeds: story, `story:test_an_even_split_of_four`, or a test, `test:cfs/test_log.py`.
     nodes: of `sim`, the cluster's size instead of the seed's own.  where: of `sim`, only seeds whose plan fulfils this;
     the others are not counted.
     """
