@@ -1,9 +1,10 @@
 """Votequorum as a second, independent program: votequorum.md sections 3, 3.1 and 4, read line by line.
 
-Nothing here is shared with quorum/ but the options' plain fields. Without time: whoever drives it says when a timer of
-the reference is over (`window`, `device_lost`). The deliberate differences of docs/quorum.md are in it, marked by their
-row there: a tracked number binds only while this node is not quorate, who lost it waits, allow_downscale, the node that
-was added and has not joined yet, members that compare the versions of their configurations.
+Nothing here is shared with quorum/ but the options' plain fields (test_model.py looks). Without time: whoever drives it
+says when a timer of the reference is over (`window`, `device_lost`). The deliberate differences of docs/quorum.md are
+in it, marked by their row there: a tracked number binds only while this node is not quorate, who lost it waits,
+allow_downscale, the node that was added and has not joined yet, members that compare the versions of their
+configurations.
 """
 
 from __future__ import annotations

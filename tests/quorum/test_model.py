@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import ast
+from dataclasses import fields, replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,3 +172,20 @@ def test_no_two_components_while_nodes_are_added(n: int, count: int) -> None:
             for where in (first, second):
                 run.place([*where, *[DOWN] * MOST], activate=True)
                 assert len(run.quorate_rings()) <= 1, (first, second)
+
+
+def test_the_model_shares_nothing_with_the_product_but_the_plain_fields_of_its_options() -> None:
+    """Q2 is worth what the model is: no code of the product, also none by a property of the options."""
+    tree = ast.parse((Path(__file__).parent / "model.py").read_text())
+    imported = {
+        (node.module, alias.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] not in ("collections", "dataclasses")
+        for alias in node.names
+    }
+    assert imported == {("__future__", "annotations"), ("quorum.options", "QuorumOptions")}
+    assert not any(isinstance(node, ast.Import) for node in ast.walk(tree))
+    plain = {field.name for field in fields(QuorumOptions)}
+    computed = {name for name in vars(QuorumOptions) if not name.startswith("_")} - plain
+    asked = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert computed and not asked & computed
