@@ -15,14 +15,16 @@ from __future__ import annotations
 
 import random
 import sys
+from dataclasses import replace
 
 from tests.transport.security_world import Packet, World, address
-from transport.handshake import SESSION
+from transport.handshake import HANDSHAKE_INIT, RING, SESSION
 from transport.ids import NodeId
-from transport.sender_keys import REMOVAL_LIMIT
+from transport.sender_keys import GRACE, REMOVAL_LIMIT, RENEW_AFTER
 
 STEPS = 40
 BURST = 70_000  # datagrams, more than the window of a sender key is wide
+SIEGE = 4.0
 NEW_KEYS = REMOVAL_LIMIT + 1.0  # seconds until a removed node hears nothing more
 
 
@@ -39,6 +41,7 @@ class Chaos:
     """One run."""
 
     def __init__(self, seed: int) -> None:
+        self.seed = seed
         self.random = random.Random(seed)
         self.world = World(self.random.choice((2, 3, 3, 4)), self.random.choice((1, 2)), seed)
         self.lives = dict.fromkeys(self.world.nodes, 0)
@@ -50,9 +53,13 @@ class Chaos:
         self.number = 0
         self.held: list[Packet] = []
         self.withheld = self.random.choice((0.0, 0.1, 0.3))  # of the sessions' datagrams, kept back for later
+        self.began = dict.fromkeys(self.world.nodes, 0)  # what had been sent when the process began
+        self.siege: NodeId | None = None
         self.world.filter = self._on_its_way
 
     def _on_its_way(self, packet: Packet) -> list[Packet]:
+        if self.siege is not None and packet.kind == HANDSHAKE_INIT:
+            return [packet, *self._calls_again(packet)]
         if packet.kind == SESSION and self.random.random() < self.withheld:
             self.held.append(packet)
             return []
@@ -67,6 +74,11 @@ class Chaos:
             self._look()
         if rng.random() < 0.15:
             self._burst()
+        aside = random.Random(f"{self.seed} aside")  # of their own: runs without them stay as they are
+        if aside.random() < 0.3:
+            self._siege(aside)
+        if aside.random() < 0.3:
+            self._key_held_back(aside)
         self.withheld = 0.0
         world.run(NEW_KEYS + 1.0)
         self._talk()
@@ -123,9 +135,9 @@ class Chaos:
         node = rng.choice(self._members())
         match rng.choice(("restart", "restart", "jump", "remove", "wait")):
             case "restart":
-                self.lives[node] += 1
-                world.start(node, peers=set(self._members()))
+                self._restart(node)
             case "jump":
+                self.began[node] = len(world.seen)
                 world.nodes[node].renew(world.now)
             case "wait":  # long enough for a new session and a new sender key
                 world.run(rng.choice((5.0, 130.0)))
@@ -133,6 +145,61 @@ class Chaos:
                 self.removed, self.removed_at = node, world.now
                 for other in self._members():
                     world.nodes[other].remove(node, 0, "the test", world.now)
+
+    def _restart(self, node: NodeId) -> None:
+        self.lives[node] += 1
+        self.began[node] = len(self.world.seen)
+        self.world.start(node, peers=set(self._members()))
+
+    def _siege(self, rng: random.Random) -> None:
+        """A node restarts, and behind each call, of it or to it, come old ones once more: each too old to be worked on.
+        If they were, the call just made would have no place any more when it is confirmed."""
+        node = rng.choice(self._members())
+        self._restart(node)
+        self.siege, self.withheld = node, 0.0
+        self.world.run(SIEGE)
+        self.siege = None
+        for other in self._members():
+            if other != node and not self._connected(node, other):
+                raise Broken("X1", f"calls that came again kept nodes {node} and {other} apart for {SIEGE:g} s")
+
+    def _calls_again(self, call: Packet) -> list[Packet]:
+        """Calls of a process that the receiver has known, or of the calling one: who has started knows nobody."""
+        knows = call.receiver if call.sender == self.siege else call.sender
+        calls = [p for p in self.world.seen[self.began[knows] :] if p.kind == HANDSHAKE_INIT]
+        old = [p for p in calls if (p.sender, p.receiver) == (call.sender, call.receiver) and p is not call]
+        return [replace(p) for p in (old * 12)[:12]]
+
+    def _key_held_back(self, rng: random.Random) -> None:
+        """A sender key is handed over more than once, as its first datagrams are late. When its time is over one of
+        these comes, and then all that was recorded under that key: it is not taken with an empty window."""
+        world = self.world
+        sender, receiver = rng.sample(self._members(), 2)
+        first, late = len(world.seen), []
+
+        def hold(packet: Packet) -> list[Packet]:
+            between = {packet.sender, packet.receiver} == {sender, receiver}
+            if packet.kind != SESSION or not between or rng.random() < 0.5:
+                return [packet]
+            if packet.sender == sender:
+                late.append(packet)
+            return []
+
+        world.nodes[sender].renew(world.now)
+        world.filter = hold
+        world.run(3.0)
+        world.filter = self._on_its_way
+        self.withheld = 0.0
+        for _ in range(20):
+            self._say(sender)
+        world.run(RENEW_AFTER + 2.0)
+        self._say(sender)  # under the next key
+        world.run(GRACE + 1.0)
+        recorded = [p for p in world.seen[first:] if p.kind == RING and (p.sender, p.receiver) == (sender, receiver)]
+        for packet in [*late, *recorded]:
+            world.deliver(packet)
+        world.settle()
+        self._look()
 
     def _burst(self) -> None:
         """More datagrams than the replay window is wide; then old ones of all ages once more."""

@@ -88,6 +88,22 @@ def test_loss_never_gives_a_wrong_frame_nor_unbounded_memory(seed: int, loss: fl
             assert joiner.held(1) <= MAX_PARTIAL_BYTES
 
 
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 2**32), loss=st.floats(0.0, 0.3))
+def test_what_comes_of_a_sender_is_its_own(seed: int, loss: float) -> None:
+    """O2: three senders cut frames of the same sizes under the same ids, all at once: none gets a piece of another."""
+    rng = random.Random(seed)
+    cutters, joiner = {sender: Fragmenter(7) for sender in (1, 2, 3)}, Reassembler()
+    for size in rng.choices((3000, 5000, 9000), k=30):
+        pieces = [
+            (sender, piece) for sender in cutters for piece in cutters[sender].cut(bytes([sender]) * size, BUDGET)
+        ]
+        rng.shuffle(pieces)
+        for sender, piece in pieces:
+            if rng.random() >= loss:
+                assert joiner.receive(sender, piece, 1.0) in (None, bytes([sender]) * size)
+
+
 @given(st.lists(st.binary(max_size=40) | st.binary(max_size=1200).map(lambda b: b"\x01" + b), max_size=20))
 def test_any_bytes_are_harmless(plaintexts: list[bytes]) -> None:
     """An authentic sender's bytes may still be anything: counted, never raised, bounded."""
