@@ -31,6 +31,7 @@ TAIL_EPOCHS = 32  # of the chain, told to others in a report
 
 Mark = tuple[RingId, int]  # an epoch, and a log index in it; greater is later
 NO_MARK: Mark = (NO_RING, 0)
+_Sets = tuple[DataSet, tuple[int, DataSet] | None]  # in force, and a change of it with its index
 
 
 class Stretch(NamedTuple):
@@ -71,6 +72,7 @@ class Log:
         self._base_set = lineage.data_set
         self._epochs: list[EpochRecord] = list(lineage.epochs)
         self._marks: list[tuple[int, DataSet | EpochRecord]] = []  # data set records, and narrow epochs that void them
+        self._sets: _Sets | None = None  # what they come to, once somebody asked
 
     # --- records -------------------------------------------------------------------------------------------------
 
@@ -85,8 +87,10 @@ class Log:
             self._epochs.append(epoch)
             if epoch.kind is EpochKind.NARROW:
                 self._marks.append((record.index, epoch))
+                self._sets = None
         elif record.kind is RecordKind.DATA_SET:
             self._marks.append((record.index, DataSet.decode(record.body)))
+            self._sets = None
         self._records.append(record)
         self.size += len(record.body)
         self.end = record.position
@@ -113,6 +117,7 @@ class Log:
             last = self.end.index
             self._epochs = [epoch for epoch in self._epochs if epoch.first_index <= last]
             self._marks = [mark for mark in self._marks if mark[0] <= last]
+            self._sets = None
         return dropped
 
     def trim(self, upto_index: int) -> None:
@@ -122,6 +127,7 @@ class Log:
             return
         self._base_set = self.data_set_at(upto_index)
         self._marks = [mark for mark in self._marks if mark[0] > upto_index]
+        self._sets = None
         self.base = self._records[drop - 1].position
         self.size -= sum(len(record.body) for record in self._records[:drop])
         del self._records[:drop]
@@ -215,13 +221,18 @@ class Log:
 
     def data_set_at(self, index: int) -> DataSet:
         """The data set of a store that holds this log up to `index`, all of it committed."""
-        return self._fold(index, index)[0]
+        force, change = self._fold(index)
+        return force if change is None else change[1]
 
-    def data_sets(self, committed: int) -> tuple[DataSet, tuple[int, DataSet] | None]:
+    def data_sets(self, committed: int) -> _Sets:
         """The set in force, and the change under way (its index and the new set) that is not yet committed."""
-        return self._fold(self.end.index, committed)
+        if self._sets is None:  # asked several times for each message, and changes are rare
+            self._sets = self._fold(self.end.index)
+        change = self._sets[1]
+        return self._sets if change is None or change[0] > committed else (change[1], None)
 
-    def _fold(self, upto: int, committed: int) -> tuple[DataSet, tuple[int, DataSet] | None]:
+    def _fold(self, upto: int) -> _Sets:
+        """The set in force before the last change up to that index, and that change."""
         force = self._base_set
         pending: tuple[int, DataSet] | None = None
         for index, mark in self._marks:
@@ -232,8 +243,6 @@ class Log:
                 if pending is not None:
                     force = pending[1]  # one at a time: the next is logged only once this one is in force
                 pending = (index, mark)
-        if pending is not None and pending[0] <= committed:
-            return pending[1], None
         return force, pending
 
     def lineage(self, index: int) -> Lineage:

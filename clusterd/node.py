@@ -124,8 +124,16 @@ class Node:
         """All datagrams of one wake-up."""
         self._check_lease(now)
         self.endpoint.receive(datagrams, now)
-        # Else it concerned the links alone.
-        if self.endpoint.events or self._unsent or self._lapsed or self._goodbye_at is not None:
+        self._go_on(now)
+
+    def _go_on(self, now: float) -> None:
+        """The endpoint was given something, and nobody else was: most often it concerned the links alone."""
+        events, votequorum = self.endpoint.events, self.votequorum
+        # What most pongs bring. A beat concerns quorum alone; to a yes it gives more time, and no deadline changes.
+        while events and votequorum.told_yes and isinstance(beat := events[0], Beat):
+            events.popleft()
+            votequorum.beat(beat.peers, beat.sent_at, now)
+        if events or self._unsent or self._lapsed or self._goodbye_at is not None:
             self._pump(now)
 
     def refused(self, link: LinkId, address: Address, reason: str, sure: bool, now: float) -> None:
@@ -269,10 +277,15 @@ class Node:
                 self._goodbye_at,
                 self._outcomes_until,
             )
-        return earliest(self.endpoint.next_timeout(), self._due)
+        due, sooner = self._due, self.endpoint.next_timeout()
+        return sooner if due is None or (sooner is not None and sooner < due) else due
 
     def handle_timeout(self, now: float) -> None:
         self._check_lease(now)
+        if self._due_known and (self._due is None or now < self._due):
+            self._endpoint_due(now)
+            self._go_on(now)
+            return
         due = self.rotation.next_timeout()
         if due is not None and now >= due:
             listed = self.changes.config.transport.nodes.keys()
@@ -285,11 +298,17 @@ class Node:
         if self._goodbye_at is not None and now >= self._goodbye_at:
             self._goodbye(now)
         self.handover.handle_timeout(now, self.changes.config.config_version, self.votequorum.quorate(now))
-        for core in (self.endpoint, self.replica, self.reconfigure):
+        self._endpoint_due(now)
+        for core in (self.replica, self.reconfigure):
             due = core.next_timeout()
             if due is not None and now >= due:
                 core.handle_timeout(now)
         self._pump(now)
+
+    def _endpoint_due(self, now: float) -> None:
+        due = self.endpoint.next_timeout()
+        if due is not None and now >= due:
+            self.endpoint.handle_timeout(now)
 
     # -- between ---------------------------------------------------------------------------------------------
 
@@ -311,8 +330,7 @@ class Node:
             moved = bool(self._unsent) and self._retry_unsent()
             while endpoint.events and (event := endpoint.next_event()) is not None:
                 if isinstance(event, Beat):  # the commonest; it concerns quorum alone, which is asked next
-                    for peer in event.peers:
-                        self.votequorum.beat(peer, event.sent_at, now)
+                    self.votequorum.beat(event.peers, event.sent_at, now)
                 else:
                     self._on_transport(event, now)
                     moved = True

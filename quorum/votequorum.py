@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from quorum import reasons
@@ -339,13 +339,19 @@ class Votequorum:
 
     # -- lease and timers ------------------------------------------------------------------------------------
 
-    def beat(self, peer: NodeId, sent_at: float, now: float) -> None:
-        """`peer` answered in the present ring something we sent at `sent_at`."""
-        if peer == self.me or peer not in self._members:
-            return
-        self._lease.beat(peer, sent_at)
-        if self._electorate.quorate and not self._told.quorate:
-            self._judge(now)
+    def beat(self, peers: Sequence[NodeId], sent_at: float, now: float) -> None:
+        """These answered in the present ring something we sent at `sent_at`."""
+        for peer in peers:
+            if peer == self.me or peer not in self._members:
+                continue
+            self._lease.beat(peer, sent_at)
+            if not self._told.quorate and self._electorate.quorate:
+                self._judge(now)
+
+    @property
+    def told_yes(self) -> bool:
+        """The last Verdict event says yes."""
+        return self._told.quorate
 
     def quorate(self, now: float) -> bool:
         """May this node act now?"""

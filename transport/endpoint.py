@@ -17,7 +17,7 @@ from transport.config import TransportConfig
 from transport.events import Beat, ConfigurationChange, Delivery, PathChange, PeerWord, Persist, Progress
 from transport.exchange import ClusterKeyLearned, RemovedNotice, SessionUp
 from transport.ids import LinkId, NodeId
-from transport.link.events import Address, BeatEcho, MtuChange, ReachabilityChange
+from transport.link.events import Address, MtuChange, ReachabilityChange
 from transport.link.fragments import WHOLE_OVERHEAD, Fragmenter, Reassembler
 from transport.link.links import LinkEvent, Links, Resolve
 from transport.link.packets import PING
@@ -233,9 +233,9 @@ class Endpoint:
         return True
 
     def _on_link_event(self, event: LinkEvent, now: float) -> None:
-        if isinstance(event, BeatEcho):
+        if isinstance(event, Beat):
             if event.ring_id == self.srp.ring_id:
-                self.events.append(Beat((event.peer,), event.ring_id, event.sent_at))
+                self.events.append(event)
         elif isinstance(event, MtuChange):
             self.srp.set_frame_budget(event.budget)
         elif isinstance(event, ReachabilityChange):

@@ -50,7 +50,7 @@ class PeerWord:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Progress:
     """Claims of the members of the current ring, as seen on the token or in a progress datagram.
 
@@ -59,10 +59,10 @@ class Progress:
     """
 
     ring_id: RingId
-    values: dict[NodeId, int] = field(hash=False)
+    values: dict[NodeId, int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Beat:
     """Each of `peers` handled something of ours sent at `sent_at` (our clock) while in the ring `ring_id`."""
 

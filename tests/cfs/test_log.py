@@ -123,3 +123,23 @@ def test_trimming_keeps_what_the_records_said():
     assert [record.index for record in log.slice(4, 6)] == [5, 6]
     assert log.epoch_at(5) == A
     assert Log().epoch_at(0) == NO_RING
+
+
+def test_data_sets_follow_every_change_of_the_log():
+    """What is in force follows from the records kept, also when it was asked for before one was added or dropped."""
+    first, second, third = DataSet(1, {1: 1}), DataSet(2, {1: 1, 2: 1}), DataSet(3, {2: 1})
+    log = Log(lineage=Lineage((), first))
+    open_epoch(log, A)
+    assert log.data_sets(log.end.index) == (first, None)
+    index = change(log, second)
+    assert log.data_sets(index) == (second, None)
+    log.truncate(index - 1)
+    assert log.data_sets(index) == (first, None)
+    change(log, second)
+    assert log.data_sets(index - 1) == (first, (index, second))
+    open_epoch(log, B, EpochKind.NARROW, data_set=1)
+    assert log.data_sets(log.end.index) == (first, None)
+    change(log, third)
+    assert log.data_sets(index) == (first, (index + 2, third))
+    log.trim(index + 2)
+    assert log.data_sets(log.end.index) == (third, None)

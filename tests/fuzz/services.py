@@ -124,7 +124,7 @@ def quorum(data: bytes) -> None:
                 states = {node: core.sync_state() if node == 2 else _quorum_message(draw) for node in members}
                 core.sync_activate(states, now)
             case 1:
-                core.beat(draw.of((1, 3)), now, now)
+                core.beat((draw.of((1, 3)),), now, now)
             case 2:
                 now += draw.of((0.1, 1.0, 11.0))
                 core.handle_timeout(now)

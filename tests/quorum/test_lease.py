@@ -67,7 +67,7 @@ def test_lapsed_verdict_returns_with_the_beats() -> None:
     world.ring(1, 2, 3)
     world.pass_time(0.5, beating=False)
     core = world.nodes[1]
-    core.beat(3, 0.4, 0.5)
+    core.beat((3,), 0.4, 0.5)
     assert core.quorate(0.5)
     verdict = core.next_event()
     assert verdict is not None
@@ -81,7 +81,7 @@ def test_process_that_slept_is_not_quorate_when_it_wakes() -> None:
     core = world.nodes[1]
     assert not core.quorate(5.0)
     core.handle_timeout(5.0)
-    core.beat(2, 0.3, 5.0)
+    core.beat((2,), 0.3, 5.0)
     assert not core.quorate(5.0)
 
 
@@ -121,7 +121,7 @@ def test_tie_breakers_yes_needs_all_members() -> None:
     world.ring(1, 2, 3, 4, 5, 6)
     world.ring(1, 2, 3)
     core = world.nodes[1]
-    core.beat(2, 0.4, 0.4)
+    core.beat((2,), 0.4, 0.4)
     core.handle_timeout(0.48)
     assert not core.quorate(0.48)
 
@@ -132,14 +132,14 @@ def test_old_verdict_stands_in_the_barrier_while_its_lease_lasts() -> None:
     world.ring(1, 2, 3)
     core = world.nodes[1]
     core.sync_init((1, 2), RingId(7, 1), (1, 2), 0.1)
-    core.beat(2, 0.1, 0.1)
+    core.beat((2,), 0.1, 0.1)
     assert core.quorate(0.4)
     assert core.next_timeout() == pytest.approx(0.48)
     core.handle_timeout(0.48)
     assert not core.quorate(0.48)
     verdict = core.next_event()
     assert verdict is not None
-    core.beat(2, 0.4, 0.5)
+    core.beat((2,), 0.4, 0.5)
     assert core.next_event() is None
 
 

@@ -629,7 +629,7 @@ def test_a_member_does_not_fill_the_log_of_the_others() -> None:
         core.receive(2, encode(SetExpected(1 + seq % 9)), 1.0)
         core.receive(2, encode(SetVotes(2, seq % 5)), 1.0)
         core.receive(2, encode(CancelWait()), 1.0)
-        core.beat(2, 1.0, 1.0)
+        core.beat((2,), 1.0, 1.0)
     assert 10 < len(log.lines) < 100
     before = len(log.lines)
     core.receive(2, encode(SetVotes(2, 1)), 100.0)

@@ -65,7 +65,7 @@ class World:
         """Everybody in this ring hears everybody now."""
         for node in members:
             for peer in members:
-                self.nodes[node].beat(peer, self.now, self.now)
+                self.nodes[node].beat((peer,), self.now, self.now)
             self._events(node)
 
     def deliver(self) -> None:
@@ -112,7 +112,7 @@ class World:
 
     def _beat(self, node: NodeId) -> None:
         for peer in self.rings[node]:
-            self.nodes[node].beat(peer, self.now, self.now)
+            self.nodes[node].beat((peer,), self.now, self.now)
 
     def _events(self, node: NodeId) -> None:
         while (event := self.nodes[node].next_event()) is not None:

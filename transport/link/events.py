@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from transport.ids import LinkId, NodeId, RingId
+from transport.ids import LinkId, NodeId
 
 Address = tuple[str, int]  # (IP in canonical text, port); a link-local IPv6 address carries its %scope
 
@@ -32,15 +32,6 @@ class MtuChange:
     """`Links.frame_budget()` is `budget` from now on."""
 
     budget: int
-
-
-@dataclass(slots=True)
-class BeatEcho:
-    """`peer` answered, standing for `ring_id`, a ping that we sent at `sent_at` (our clock)."""
-
-    peer: NodeId
-    ring_id: RingId
-    sent_at: float
 
 
 @dataclass(slots=True)

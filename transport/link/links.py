@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from transport.config import TransportConfig
 from transport.core import Entropy, Log
 from transport.errors import WireError
-from transport.events import PathChange
+from transport.events import Beat, PathChange
 from transport.ids import NO_RING, LinkId, NodeId, RingId
 from transport.link import packets
-from transport.link.events import Address, BeatEcho, MtuChange, PathRow, PathSend, ReachabilityChange
+from transport.link.events import Address, MtuChange, PathRow, PathSend, ReachabilityChange
 from transport.link.fragments import OVERHEAD_RING, budget_of
 from transport.link.mtu import SAFE_V4, headers
 from transport.link.path import NEVER, Path
@@ -30,7 +30,7 @@ OVERHEAD_SESSION = OVERHEAD_RING  # both: 16 bytes of header and a 16-byte tag
 _QUEUE_MAX = 1024  # answers and pings waiting for poll_transmit; above, the newest is dropped
 
 Resolve = dict[tuple[NodeId, LinkId], Address]
-LinkEvent = PathChange | ReachabilityChange | MtuChange | BeatEcho
+LinkEvent = PathChange | ReachabilityChange | MtuChange | Beat
 _Mark = tuple[bool, Address, int]
 
 
@@ -120,7 +120,7 @@ class Links:
         if sent_at is None:
             self.stats.pongs_ignored += 1
         elif pong.ring_id != NO_RING:
-            self.events.append(BeatEcho(peer, pong.ring_id, sent_at))
+            self.events.append(Beat((peer,), pong.ring_id, sent_at))
         self._changed(peer, path, before, now)
 
     def heard(self, peer: NodeId, link: LinkId, source: Address, size: int, now: float) -> None:

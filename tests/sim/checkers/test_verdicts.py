@@ -39,7 +39,7 @@ class Nodes:
         for node in members:
             self.services[node].sync_init(members, RingId(self._seq, members[0], 1), members, self.now)
             for peer in members:
-                self.services[node].beat(peer, self.now, self.now)
+                self.services[node].beat((peer,), self.now, self.now)
         states = {node: self.services[node].sync_state() for node in members}
         for node in members:
             self.services[node].sync_activate(states, self.now)
@@ -69,7 +69,7 @@ def test_what_the_rules_say_is_accepted() -> None:
     nodes.services[2].handle_timeout(0.6)
     nodes.drain(2)
     for peer in (1, 3):
-        nodes.services[2].beat(peer, 0.6, 0.6)
+        nodes.services[2].beat((peer,), 0.6, 0.6)
     nodes.drain(2)
     assert nodes.services[2].quorate(0.6)
     assert nodes.judge.judged > 20

@@ -10,7 +10,7 @@ have been given the same words (Q3: they count alike, so where no option makes a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
@@ -117,11 +117,12 @@ class Follower:
             self._replace(service, name, mirror)
         beat, next_event, sync_state = service.beat, service.next_event, service.sync_state
 
-        def tapped_beat(peer: NodeId, sent_at: float, now: float) -> None:
-            if sent_at > self._beats.get(peer, -inf):
-                self._beats[peer] = sent_at
+        def tapped_beat(peers: Sequence[NodeId], sent_at: float, now: float) -> None:
+            for peer in peers:
+                if sent_at > self._beats.get(peer, -inf):
+                    self._beats[peer] = sent_at
             self._now = now
-            beat(peer, sent_at, now)
+            beat(peers, sent_at, now)
 
         def tapped_event() -> object:
             event = next_event()

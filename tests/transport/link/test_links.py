@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.transport.link.net import RING, Net, address, config
-from transport.events import PathChange
+from transport.events import Beat, PathChange
 from transport.ids import NO_RING
-from transport.link.events import BeatEcho, ReachabilityChange
+from transport.link.events import ReachabilityChange
 from transport.link.links import canonical, shown
 from transport.link.packets import Ping, Pong
 
@@ -61,7 +61,7 @@ def test_a_pong_not_asked_for_or_answered_twice_is_counted_and_ignored() -> None
     for number in (ping.id + 99, ping.id, ping.id):
         links.receive(2, 0, address(2, 0), Pong(number, RING).encode(), 56, net.now + 0.001)
     assert links.stats.pongs_ignored == 2
-    assert isinstance(links.next_event(), BeatEcho) and links.next_event() is None
+    assert isinstance(links.next_event(), Beat) and links.next_event() is None
 
 
 def test_a_pong_is_judged_by_our_own_stamp() -> None:
@@ -76,14 +76,14 @@ def test_a_pong_is_judged_by_our_own_stamp() -> None:
 
 
 def test_a_beat_names_the_ring_and_our_send_time() -> None:
-    """A pong gives BeatEcho with our send time of that ping; a node that stands for no ring gives none (Q4)."""
+    """A pong gives Beat with our send time of that ping; a node that stands for no ring gives none (Q4)."""
     net = up_net()
-    (when, beat) = net.told(1, BeatEcho)[-1]
-    assert isinstance(beat, BeatEcho) and beat.ring_id == RING and 0 < when - beat.sent_at < 0.001
+    (when, beat) = net.told(1, Beat)[-1]
+    assert isinstance(beat, Beat) and beat.ring_id == RING and 0 < when - beat.sent_at < 0.001
     net.links[2].echo = lambda peer, now: NO_RING
-    count = len(net.told(1, BeatEcho))
+    count = len(net.told(1, Beat))
     net.run(1.0)
-    assert len(net.told(1, BeatEcho)) <= count + 1
+    assert len(net.told(1, Beat)) <= count + 1
 
 
 @settings(max_examples=25, deadline=None)
