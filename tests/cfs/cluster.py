@@ -601,6 +601,8 @@ class Cluster:
         if node.id not in holders:
             raise Broken(f"node {node.id}: index {index} acknowledged, not on its own disk")
         status = node.replica.status()
+        if self.strict and status.kind == "narrow":
+            raise Broken(f"node {node.id}: index {index} acknowledged in a narrow epoch, which no part may open here")
         if status.kind == "narrow" or (not self.strict and status.kind is None):
             return
         have = sum(status.data_set.get(n, 0) for n in holders)

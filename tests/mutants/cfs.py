@@ -215,6 +215,39 @@ MUTANTS: list[Mutant] = [
         harness="store:majority",
     ),
     Mutant(
+        "logged-after-the-transitional",
+        REPLICA,
+        "        if transitional or self._closed:\n",
+        "        if self._closed and not transitional:\n",
+        "S2",
+        "What is delivered behind the transitional configuration counts as if it came before it.",
+        also=(
+            (
+                REPLICA,
+                "        if not change.regular:\n            self._closed = True\n",
+                "        if not change.regular:\n            pass\n",
+            ),
+        ),
+        harness="test:cfs/test_ended_rings.py",
+    ),
+    Mutant(
+        "a-primary-without-quorum",
+        READINESS,
+        "        if self.announced or not quorate or journal.on_disk < self._from:\n",
+        "        if self.announced or journal.on_disk < self._from:\n",
+        ("Q5", "S4"),
+        "A member says READY though it is not quorate: a minority opens a narrow primary of its own.",
+        also=(
+            (REPLICA, "not self._primary.opened or not self._quorate:\n", "not self._primary.opened:\n"),
+            (
+                "cfs/condition.py",
+                '        if not self.quorate:\n            return f"this node is not quorate: {self.verdict}"\n',
+                "",
+            ),
+        ),
+        harness="store:majority",
+    ),
+    Mutant(
         "refused-but-sent",
         REPLICA,
         "        if refusal is not None:\n            raise refusal\n",

@@ -32,6 +32,7 @@ STORE_PROMISES = {
     "acknowledged, ": "S1",
     "claims index": "S1",
     "says READY": "S1",
+    "in a narrow epoch": "Q5",
     "data set": "S1",
     "barrier at": "S2",
     "reads went back": "S2",
