@@ -49,6 +49,8 @@ GOODBYE_WAIT = 0.2
 """Seconds that a clean leave waits for its last ordered message to be sent; under allow_downscale, to be had by all."""
 OUTCOMES_WAIT = 0.05
 """Seconds that it waits for the outcomes of writes under way: they take milliseconds, a leave less than 0.1 s."""
+DISK_PATIENCE = 2.0
+"""Seconds after the start until a node whose disk has not answered says why nobody hears of it."""
 
 NodeEvent = (
     StoreEvent
@@ -111,10 +113,12 @@ class Node:
         self._due_known = False  # nothing was put into any of them since
         self._lapsed = False  # the verdict was judged since the last `_pump`, and others may have heard of it
         self._outcomes_until: float | None = None
+        self._disk_late_at: float | None = None  # when to say that we wait for it, with the others not hearing of us
         self._farewell = False  # we leave, and our votes go only if the others hear so in order
 
     def start(self, now: float) -> None:
         self.rotation.watch(now)
+        self._disk_late_at = now + DISK_PATIENCE
         self.endpoint.start(now)
         self._pump(now)
 
@@ -157,7 +161,12 @@ class Node:
     def file_written(self, receipt: int, now: float) -> None:
         """The file of a Persist event is on disk."""
         self._check_lease(now)
+        waited = not self.endpoint.running
         self.endpoint.persisted(receipt, now)
+        if waited and self.endpoint.running:
+            if self._disk_late_at is None:
+                self._log.info("the disk has answered: looking for the other nodes")
+            self._disk_late_at = None
         self._pump(now)
 
     def disk_answered(self, answers: Sequence[tuple[int, str | None]], now: float) -> None:
@@ -276,6 +285,7 @@ class Node:
                 self.handover.next_timeout(),
                 self._goodbye_at,
                 self._outcomes_until,
+                self._disk_late_at,
             )
         due, sooner = self._due, self.endpoint.next_timeout()
         return sooner if due is None or (sooner is not None and sooner < due) else due
@@ -292,6 +302,9 @@ class Node:
             members = self.configuration.members if self.configuration is not None else ()
             first = min(members, default=0) == self.me and listed >= set(members)
             self.rotation.handle_timeout(now, ours=first and self.votequorum.quorate(now))
+        if self._disk_late_at is not None and now >= self._disk_late_at:
+            self._disk_late_at = None
+            self._log.warning("the disk has not written the ring number yet: until then the others do not hear of us")
         if self._outcomes_until is not None and now >= self._outcomes_until:
             self._outcomes_until = None
             self.replica.left(now)

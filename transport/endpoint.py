@@ -58,18 +58,36 @@ class Endpoint:
         """What poll_transmit() gives; it may make more."""
         self.events: deque[Event] = deque()
         """What next_event() has to tell; poll_transmit() may bring about more."""
+        self.running = False
+        """Others may hear of us, and we hear them."""
+        self._wanted = False  # start() was called
         self._silent = False  # all parts said all they had to say, and nothing was put in since
         links.echo = srp.echo
         srp.set_frame_budget(links.frame_budget())
 
     def start(self, now: float) -> None:
-        self.srp.start(now)
+        """Begin, as soon as a ring number that we may use is on disk (Persist, persisted).
+
+        Until then nobody hears of us: no ring can form with us, and the others would give up theirs, again and again,
+        for a node whose disk hangs or is full.
+        """
+        self._wanted = True
+        self._begin(now)
+        self._pump(now)
+
+    def _begin(self, now: float) -> None:
+        if self._wanted and not self.running and self.srp.reserved:
+            self.running = True
+            self.links.start(now)
+            self.srp.start(now)
 
     # -- in --------------------------------------------------------------------------------------------------
 
     def receive(self, datagrams: Sequence[tuple[LinkId, Address, bytes]], now: float) -> None:
         """All datagrams of one wake-up. The ring acts on a token when it is polled, so after all of them: a token
         tells what should have arrived before it, and across sockets it may overtake that."""
+        if not self.running:
+            return
         links = self.links
         for link, source, data in datagrams:
             opened = self.security.open(data, link, source, now)
@@ -123,9 +141,11 @@ class Endpoint:
 
     def persisted(self, receipt: int, now: float) -> None:
         self.srp.persisted(receipt)
+        self._begin(now)
         self._pump(now)
 
     def leave(self, now: float) -> None:
+        self._wanted = False
         self.srp.leave(now)
         self._pump(now)
 
@@ -153,6 +173,8 @@ class Endpoint:
         return self.events.popleft() if self.events else None
 
     def next_timeout(self) -> float | None:
+        if not self.running:
+            return None
         # Asked after every datagram, hence not by the cores' own words.
         due, ring, whole = self.links.deadline, self.srp.next_timeout(), self._reassembler.next_timeout()
         if self.security.wake_at < due:
@@ -164,6 +186,8 @@ class Endpoint:
         return due if due < NEVER else None
 
     def handle_timeout(self, now: float) -> None:
+        if not self.running:
+            return
         # The ring first: it must learn of a pause before anything else is believed.
         for core in (self.srp, self.security, self.links, self._reassembler):
             due = core.next_timeout()

@@ -79,6 +79,10 @@ class Links:
         self._config = config
         self.reconfigure(config, resolve, now)
 
+    def start(self, now: float) -> None:
+        """The first pings are due, however long ago this was made."""
+        self.deadline = now
+
     # ---- what comes in
 
     def receive(self, peer: NodeId, link: LinkId, source: Address, payload: bytes, size: int, now: float) -> None:

@@ -88,6 +88,12 @@ class Srp:
         return self._leaving and not self._ctx.out
 
     @property
+    def reserved(self) -> bool:
+        """A ring number that nobody has used is on our disk: without one no ring can form with us."""
+        reserve = self._membership.reserve
+        return reserve.covers(reserve.seen + 1)
+
+    @property
     def backlog_bytes(self) -> int:
         """Submitted and not yet multicast."""
         return self._ctx.backlog.waiting

@@ -34,7 +34,7 @@ from tests.sim.stories.wire import Message, Rule
 from tests.sim.texts import Draft
 from tests.sim.trace import Print
 from transport.errors import ClusterError
-from transport.ids import NodeId
+from transport.ids import NodeId, RingId
 
 STEP = 0.005  # seconds between looks at whether what is waited for has come
 PATIENCE = 8.0  # seconds after which it never will
@@ -335,6 +335,10 @@ class Play:
         """The members of the ring the node is in; none while it gathers or recovers."""
         srp = self._running(node).endpoint.srp
         return set(srp.members) if srp.phase == "operational" else set()
+
+    def ring_id(self, node: NodeId) -> RingId:
+        """Of the ring it installed last: another one each time a ring is formed."""
+        return self._running(node).endpoint.srp.ring_id
 
     def rings(self) -> list[set[NodeId]]:
         """All rings there are now."""

@@ -81,6 +81,28 @@ def test_two_of_three_disks_full(story: Story) -> None:
     assert s.on_disk(s.acked(2, "z")) >= {2}
 
 
+def test_a_node_that_starts_while_its_disk_hangs(story: Story) -> None:
+    """The others do not hear of it, and keep the ring they have (L4): none could form with who has no ring number on
+    disk. It comes in when the disk answers. So with a disk that is full."""
+    s = story(3)
+    s.formed()
+    for trouble in (s.hang_disk, s.fill_disk):
+        s.kill(3)
+        s.settled([1, 2])
+        s.ready(1, 2)
+        before = s.ring_id(1)
+        trouble(3)
+        s.start(3)
+        for _ in range(5):
+            s.run(1.0)
+            s.acked(1, "x")
+        assert s.ring_id(1) == s.ring_id(2) == before
+        assert s.ring(3) == set()
+        s.hang_disk(3, hung=False)
+        s.fill_disk(3, full=False)
+        s.formed()
+
+
 def test_an_fsync_that_finishes_after_the_split(story: Story) -> None:
     """A late receipt commits nothing in the configuration that has ended: the client is told that the outcome is not
     known. The write is in the log of those who go on, and is committed with their next epoch."""
@@ -100,6 +122,7 @@ def test_an_fsync_that_finishes_after_the_split(story: Story) -> None:
     assert s.shown(late) == {2, 3}
     s.heal()
     s.formed()
+    s.run(0.1)  # until node 1 shows it too
     first = s.revision(1)
     assert s.again(late, 1).outcome == "acked"
     assert s.revision(1) == first

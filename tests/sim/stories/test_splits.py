@@ -81,6 +81,7 @@ def test_a_message_lost_with_its_sender(story: Story) -> None:
     assert (s.quorate(), s.shown(theirs)) == ({1, 2, 4}, set())
     s.heal()
     s.formed()
+    s.run(0.1)  # until it is on their disks that it was dropped
     assert s.set_aside(theirs) == {3, 5}
     assert s.on_disk(theirs) == set()
     assert s.again(theirs, 3).outcome == "acked"
