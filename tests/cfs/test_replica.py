@@ -827,3 +827,21 @@ def test_a_claim_not_handed_out_yet_ends_with_its_configuration():
     for regular in (False, True):
         replica.configuration(ConfigurationChange(regular, next_ring, (1,)), 100.0)
     assert not [event for event in iter(replica.next_event, None) if isinstance(event, Claim)]
+
+
+def test_a_new_node_that_cannot_take_the_state_costs_the_others_nothing():
+    """L1; DESIGN 7, "Data set": it is a learner "until its disk holds the state at the entry that admits it", so with
+    one of three others gone the two that are left are still a data majority."""
+    cluster = settled(3)
+    cluster.add(4)
+    cluster.nodes[4].disk.full = True
+    cluster.run(1.0)
+    cluster.crash(3)
+    cluster.run(1.0)
+    assert set(cluster.replica(1).status().data_set) == {1, 2, 3}
+    attempt = cluster.put(1, "a")
+    cluster.run(0.5)
+    assert attempt.result is not None
+    assert attempt.result.ok
+    cluster.finish()
+    assert set(cluster.replica(1).status().data_set) == {1, 2, 3, 4}

@@ -285,7 +285,7 @@ MUTANTS: list[Mutant] = [
         "            self._catchup.keep(kind, body)\n",
         ("S1", "S4"),
         "A member writes the record of the new epoch before it has the leader's state.",
-        harness="test:cfs/test_opening.py",
+        harness="test:cfs/test_opening.py::test_power_lost_while_one_of_three_has_not_the_state_yet",
         also=(
             (REPLICA, "from math import inf\n", "from dataclasses import replace\nfrom math import inf\n"),
             (
