@@ -46,6 +46,10 @@ from transport.errors import BadArgument, NoQuorum, OutcomeUnknown, Refused
 from transport.io.driver import Driver
 
 _CHANGE_DEADLINE = 15.0
+_NOT_SAVED = (
+    "it is in force on all members, but this node cannot save it and tries again every second (its log says why): "
+    "if all lose power now, it may be undone; look at status"
+)
 _OPENING = 0.5
 """Seconds a write waits for a store that is opening; the contract wants a refusal within 1 s."""
 
@@ -197,10 +201,15 @@ class NodeBackend:
             if not expected.done():
                 expected.set_exception(unknown)
 
-    def told_concluded(self, event: Concluded) -> None:
+    def told_concluded(self, event: Concluded, saved: bool) -> None:
+        """saved: what it changed is in this node's files. An answer before that would be undone by a loss of power."""
         future = self._changes.pop(event.change_id, None)
-        if future is not None and not future.done():
+        if future is None or future.done():
+            return
+        if saved or event.reasons:
             future.set_result(event)
+        else:
+            future.set_exception(OutcomeUnknown(_NOT_SAVED))
 
     # -- looking ---------------------------------------------------------------------------------------------
 

@@ -243,7 +243,7 @@ class Daemon:
                 self._removing = True
                 self._writer.write(self._options.state / removals.NAME, seal(event.data), self._removals_written)
             case Concluded():
-                self.backend.told_concluded(event)
+                self._writer.when_saved(lambda saved: self.backend.told_concluded(event, saved))
             case Removed() | RemovedNotice():
                 self._teller.removed(event)
                 if isinstance(event, Removed):

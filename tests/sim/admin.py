@@ -48,6 +48,7 @@ class Administrator:
         self._say = say
         self._numbers = 0
         self._open: dict[bytes, Change] = {}
+        self._unsaved: list[Change] = []  # in force; told as done when the files of the node asked are on its disk
         self._calm: list[Change] = []
         self._rings: dict[NodeId, RingId] = {}
         self._cannot: dict[bytes, NodeId] = {}  # texts, each with the machine that does not have its address there
@@ -385,7 +386,10 @@ class Administrator:
                 if change is not None:
                     change.generation = node.endpoint.security.current_key.generation
                     outcome = DONE if not event.reasons else UNKNOWN if event.unknown else REFUSED
-                    self._end(change, outcome, "; ".join(event.reasons))
+                    if outcome == DONE and host.storage.is_writing():
+                        self._unsaved.append(change)
+                    else:
+                        self._end(change, outcome, "; ".join(event.reasons))
             case ConfigApplied():
                 self._note_config(host, node, event.config)
             case KeysChanged():
@@ -395,8 +399,18 @@ class Administrator:
             case _:
                 pass
 
+    def saved(self, host: Host) -> None:
+        """Every small file of this host is on its disk: changes that are done are told."""
+        mine = [change for change in self._unsaved if (change.node, change.process) == (host.me, host.process_number)]
+        for change in mine:
+            self._unsaved.remove(change)
+            self._end(change, DONE)
+
     def ended(self, host: Host) -> None:
         """The process is gone: what it was asked and did not answer is unknown."""
+        for change in [one for one in self._unsaved if (one.node, one.process) == (host.me, host.process_number)]:
+            self._unsaved.remove(change)
+            self._end(change, UNKNOWN, "the process is gone")
         for change_id, change in list(self._open.items()):
             if (change.node, change.process) == (host.me, host.process_number):
                 del self._open[change_id]

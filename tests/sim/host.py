@@ -75,6 +75,7 @@ class Overseer(Protocol):
     def equip(self, node: NodeId) -> None: ...
     def started(self, host: Host, node: Node) -> None: ...
     def heard(self, host: Host, node: Node, event: object) -> None: ...
+    def saved(self, host: Host) -> None: ...
     def ended(self, host: Host) -> None: ...
 
 
@@ -388,6 +389,8 @@ class Host:
             self.storage.persist(Persist(0, CONFIG, self.node.changes.config.text))
         if file.receipt:
             self._do(lambda node: node.file_written(file.receipt, self.now()))
+        if self.node is not None and not self.storage.is_writing():
+            self._world.administrator.saved(self)
 
     def _timer(self, due: float) -> None:
         if due != self._due:

@@ -80,9 +80,9 @@ class Storage:
         self.store.hung = hung
         self._arm()
 
-    def is_writing(self, name: str) -> bool:
-        """A small file of this name was asked for and is not on the disk yet."""
-        return any(file.name == name for file in self._files_under_way)
+    def is_writing(self, name: str = "") -> bool:
+        """A small file (of this name) was asked for and is not on the disk yet."""
+        return any(name in ("", file.name) for file in self._files_under_way)
 
     def _arm(self) -> None:
         due = self.store.next_timeout()

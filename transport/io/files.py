@@ -55,6 +55,9 @@ class FileWriter:
         self._on_error = on_error
         self._thread = ThreadPoolExecutor(1, "files")
         self._newest: dict[Path, int] = {}
+        self._unsaved: set[Path] = set()
+        self._failing: set[Path] = set()
+        self._waiting: list[Callable[[bool], None]] = []
         self._closed = False
 
     def write(self, path: Path, data: bytes, done: Callable[[], None] | None = None, mode: int = 0o600) -> None:
@@ -65,7 +68,19 @@ class FileWriter:
             return
         number = self._newest.get(path, 0) + 1
         self._newest[path] = number
+        self._unsaved.add(path)
         self._submit(path, data, done, mode, number)
+
+    def when_saved(self, done: Callable[[bool], None]) -> None:
+        """Call `done` on the loop when everything asked for is on disk (True), or a file cannot be written (False)."""
+        self._waiting.append(done)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._failing or not self._unsaved:
+            waiting, self._waiting = self._waiting, []
+            for done in waiting:
+                done(not self._failing)
 
     def _submit(self, path: Path, data: bytes, done: Callable[[], None] | None, mode: int, number: int) -> None:
         def work() -> None:
@@ -74,11 +89,20 @@ class FileWriter:
             except OSError as error:
                 self._loop.call_soon_threadsafe(failed, error.strerror or str(error))
             else:
-                if done is not None:
-                    self._loop.call_soon_threadsafe(done)
+                self._loop.call_soon_threadsafe(written)
+
+        def written() -> None:
+            if done is not None:
+                done()  # may ask for the next write
+            if self._newest[path] == number:
+                self._unsaved.discard(path)
+                self._failing.discard(path)
+            self._tell()
 
         def failed(reason: str) -> None:
             self._on_error(path, reason)
+            self._failing.add(path)
+            self._tell()
             if not self._closed:
                 self._loop.call_later(self.RETRY, again)
 

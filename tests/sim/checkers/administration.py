@@ -133,13 +133,30 @@ def check_never_back(log: Log) -> None:
 
 
 def check_one_text(log: Log) -> None:
-    """A1, between nodes."""
+    """A1, between nodes. A text that every node which ran it lost with its power, before it was on a disk and before
+    anybody was told that it is done, was never there: its version is free."""
     texts: dict[int, InForce] = {}
-    for one in log.in_force:
+    for index, one in enumerate(log.in_force):
         other = texts.setdefault(one.version, one)
-        if other.text != one.text:
+        if other.text == one.text:
+            continue
+        if _lost(log, other, log.in_force[:index]):
+            texts[one.version] = one
+        else:
             text = f"nodes {other.node} and {one.node} ran different texts of version {one.version}"
             raise Violation(one.at, "A1", f"{text}: {_title(other.text)} and {_title(one.text)}")
+
+
+def _lost(log: Log, text: InForce, before: list[InForce]) -> bool:
+    if any(change.body == text.text and change.outcome == DONE for change in log.changes):
+        return False
+    has: dict[NodeId, bool] = {}
+    for one in before:
+        if one.text == text.text:
+            has[one.node] = True
+        elif one.started and one.version < text.version:
+            has[one.node] = False
+    return not any(has.values())
 
 
 def check_done_once(log: Log) -> None:

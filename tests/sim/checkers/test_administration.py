@@ -74,6 +74,17 @@ def test_two_texts_of_one_version_are_caught() -> None:
     assert broken(admin.check_one_text, log) == "A1"
 
 
+def test_a_text_that_was_lost_before_it_was_told_leaves_its_version_free() -> None:
+    """A1: lost by all who ran it and never told as done; one of the two alone does not do."""
+    lost, other = text(2, 1, mark="a"), text(2, 1, mark="b")
+    log = log_of(runs(1, 2, lost, 2.0), runs(1, 1, FIRST, 3.0), runs(1, 2, other, 4.0))
+    admin.check_one_text(log)
+    log.changes = [changed(lost, DONE)]
+    assert broken(admin.check_one_text, log) == "A1"
+    log = log_of(runs(1, 2, lost, 2.0), runs(2, 2, lost, 2.0), runs(1, 1, FIRST, 3.0), runs(1, 2, other, 4.0))
+    assert broken(admin.check_one_text, log) == "A1"
+
+
 def test_a_done_change_that_nobody_ran_is_caught() -> None:
     """A2: what was answered as done is in force where it was asked for."""
     log = log_of(runs(1, 1, FIRST), runs(2, 1, FIRST))
