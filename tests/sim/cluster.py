@@ -51,6 +51,7 @@ from transport.ids import NodeId, RingId
 
 LEASE_CHECK = 0.05  # seconds between looks at who says quorate, beside every change
 SAMPLE = 0.2  # seconds between samples of every store
+ASKED_FROM, ASKED_ON = 0.5, 1.0  # seconds: clients begin that long behind the start, and go on behind the last fault
 REST_WITHIN = 1.0  # seconds behind the end in which what is on its way arrives; what does not is E7's to tell
 ENOUGH = {"nodes": 3, "seconds": 15.0, "faults": 3, "acked": 50}  # what a run must have done to count
 JUDGED = "judged "  # begins the name of each figure that tells how often a promise was judged
@@ -188,7 +189,7 @@ class Cluster:
         workload = Workload(plan, self.clock, random, self.hosts, self.history, self._call_ended)
         self.workload = workload
         self._tree_load = TreeLoad(plan, self.clock, plan.random("tree"), self.hosts, workload)
-        self.processes = Processes(self.clock, plan.random("groups"), self.hosts)
+        self.processes = Processes(self.clock, plan.random("groups"), self.hosts, plan.pace)
         self._group_messages = self._memory_rot = 0
         self._trace = trace
         self._undecided = self._watched = self._replayed = 0
@@ -294,7 +295,7 @@ class Cluster:
         self._say(str(plan))
         for node in plan.nodes:
             clock.at(self._random.uniform(0.0, 0.3), self.hosts[node].start)
-        self.workload.start(0.5)
+        self.workload.start(ASKED_FROM)
         self._tree_load.start(0.6)
         self.processes.start(0.7)
         for watcher in self._watchers:
@@ -308,7 +309,7 @@ class Cluster:
         clock.run(plan.faults_end)
         self._heal()
         slowness = plan.settings.slowness
-        clock.run(plan.faults_end + 1.0)
+        clock.run(plan.faults_end + ASKED_ON)
         self._check_attack()
         self.workload.stop()
         self._tree_load.stop()
@@ -584,6 +585,8 @@ class Cluster:
         sums.update(
             nodes=len(self.plan.nodes),
             seconds=self.clock.now,
+            proposals=sum(c.attempts for c in self.history.calls if c.kind != "local") + self.processes.asked,
+            asking=self.plan.faults_end + ASKED_ON - ASKED_FROM,
             faults=self._faults.begun,
             acked=sum(1 for call in writes if call.outcome == ACKED),
             reads=sum(1 for call in self.history.calls if call.is_read and call.outcome == ACKED),

@@ -33,14 +33,15 @@ class Place(Protocol):
 
 
 class Processes:
-    """Acts at RATE from `start` to `stop`; hosts tell it what their nodes say."""
+    """Acts at RATE times `pace` from `start` to `stop`; hosts tell it what their nodes say."""
 
-    def __init__(self, clock: Clock, random: Random, hosts: Mapping[NodeId, Place]) -> None:
+    def __init__(self, clock: Clock, random: Random, hosts: Mapping[NodeId, Place], pace: float = 1.0) -> None:
         self._clock = clock
         self._random = random
         self._hosts = hosts
         self._lives: dict[tuple[NodeId, int], Life] = {}
-        self._sent = 0
+        self._rate = RATE * pace
+        self.asked = 0  # how often one of them joined, sent or left
         self._stopped = False
 
     @property
@@ -59,7 +60,7 @@ class Processes:
         reachable = [node for node in self._hosts if self._hosts[node].can_connect()]
         if reachable:
             self._act(self._random.choice(reachable))
-        self._clock.after(self._random.expovariate(RATE), self._next)
+        self._clock.after(self._random.expovariate(self._rate), self._next)
 
     def _life(self, node: NodeId) -> Life:
         number = self._hosts[node].process_number
@@ -73,8 +74,8 @@ class Processes:
         if not inside:
             what = "join"
         group, pid = random.choice(free if what == "join" else inside)
-        self._sent += 1
-        payload = b"%d:" % self._sent
+        self.asked += 1
+        payload = b"%d:" % self.asked
         payload = payload.ljust(random.choice(SIZES), b".")
         host = self._hosts[node]
 

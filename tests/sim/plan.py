@@ -43,6 +43,7 @@ class Plan:
     wake_delay: seconds from a datagram's arrival to the process that reads it, with all that came meanwhile.
     memory_rot: once all is well again, a bit flips in the tree that some node has in memory.
     drills: single troubles once all else is over.
+    pace: of what is asked beside those operations (trees, process groups), as a share of what is usual.
     luck: another number lets everything that is not planned fall out otherwise: delays, losses, what clients do.
     """
 
@@ -65,6 +66,7 @@ class Plan:
     luck: int = 0
     memory_rot: bool = False
     drills: tuple[Fault, ...] = ()
+    pace: float = 1.0
 
     def random(self, name: str) -> Random:
         """The Random that draws one aspect of what happens while this plan runs."""

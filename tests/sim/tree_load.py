@@ -71,7 +71,7 @@ class TreeLoad:
         for name, operation in draw(self._random, kind):
             if self._servers[node].can_connect():
                 self._workload.ask(name, operation, node)
-        self._clock.after(self._random.expovariate(RATE), self._next)
+        self._clock.after(self._random.expovariate(RATE * self._plan.pace), self._next)
 
 
 def draw(random: Random, kind: str) -> list[tuple[str, Operation]]:
