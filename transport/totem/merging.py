@@ -14,6 +14,8 @@ is given up once that has lasted: which rings there are must follow from who rea
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from transport.core import earliest
 from transport.ids import NodeId
 from transport.totem.context import Context
@@ -30,6 +32,15 @@ BACKOFF_MAX = 30.0
 TORN = 2.0  # times the token timeout: how long a member may be out of our reach before the ring is given up
 
 _Others = frozenset[tuple[NodeId, int]]  # nodes outside the ring with their incarnations
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Gathers that gave the same members again: how often, not again before, and what the others had said till then."""
+
+    count: int
+    not_before: float
+    stamps: dict[NodeId, int]
 
 
 class Merging:
@@ -51,7 +62,7 @@ class Merging:
     def __init__(self, ctx: Context, views: Views, now: float) -> None:
         self._ctx = ctx
         self._views = views
-        self._failures: dict[_Others, tuple[int, float]] = {}  # merges in vain: how often, and not again before
+        self._failures: dict[_Others, _Failure] = {}  # merges in vain
         self._tried: _Others | None = None  # whom the gather going on is to bring in, as far as we know
         self._announce_at: float | None = None
         self._detect_at: float | None = None
@@ -65,10 +76,14 @@ class Merging:
         if not same_members:
             self._failures.clear()
         elif self._tried is not None:
-            count = self._failures.get(self._tried, (0, now))[0]
+            before = self._failures.get(self._tried)
+            count = before.count if before is not None else 0
             if len(self._failures) >= 64:
                 self._failures.clear()
-            self._failures[self._tried] = (count + 1, now + min(BACKOFF * 2 ** min(count, 16), BACKOFF_MAX))
+            pause = min(BACKOFF * 2 ** min(count, 16), BACKOFF_MAX)
+            table = self._views.table
+            stamps = {node: table[node].stamp for node, _ in self._tried if node in table}
+            self._failures[self._tried] = _Failure(count + 1, now + pause, stamps)
         self._tried = None
         self._considered = -1
         self._detect_at = now + self._interval()
@@ -118,14 +133,20 @@ class Merging:
         grows = set(clique) > set(members)
         settle = min(SETTLE_GROW if grows else SETTLE * config.merge, PATIENT * config.consensus)
         self._merge_at = self._merge_since + settle
-        if not self._expected(clique, members, now):
-            not_before = self._failures.get(self._others(clique, members), (0, now))[1]
-            self._merge_at = max(self._merge_at, not_before)
+        failure = self._failures.get(self._others(clique, members))
+        if failure is not None and not self._offered_since(failure, clique, now):
+            self._merge_at = max(self._merge_at, failure.not_before)
 
-    def _expected(self, clique: tuple[NodeId, ...], members: tuple[NodeId, ...], now: float) -> bool:
-        """Does somebody gather for this very ring? It waits for us, and not long: no time to wait for a better one."""
-        offers = [offer for node in clique if node not in members and (offer := self._views.offers.get(node))]
-        return any(offer.clique == clique and now - offer.at <= self._ctx.config.consensus for offer in offers)
+    def _offered_since(self, failure: _Failure, clique: tuple[NodeId, ...], now: float) -> bool:
+        """Has somebody begun to gather for this very ring since it failed? It waits for us, and not long."""
+        since = now - self._ctx.config.consensus
+        return any(
+            (offer := self._views.offers.get(node)) is not None
+            and offer.clique == clique
+            and offer.stamp > stamp
+            and offer.at >= since
+            for node, stamp in failure.stamps.items()
+        )
 
     def _unreached(self, members: tuple[NodeId, ...]) -> list[NodeId]:
         return sorted(set(members) - self._views.own.row - {self._ctx.me})

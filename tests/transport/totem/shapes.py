@@ -30,7 +30,7 @@ BOUND = 4.0  # virtual seconds from the last change to the rings that stay
 REST = 5.0  # virtual seconds without another gather
 WAYS = 6
 OPENING = 0.020  # virtual seconds between the first and the last member that has opened a primary, at most
-ONCE = 1  # so often the same members may form their ring anew: what they knew of each other differed, then no more
+AGAIN = 2  # so often the same members may form their ring anew: what they know of each other differs for a moment
 
 
 def undirected(n: int) -> list[frozenset[Arc]]:
@@ -114,7 +114,7 @@ class Shape:
         expected = best_first(self._edges(), self._weights())
         assert rings == expected, f"rings {rings}, not {expected}: {told}"
         again = Counter(node for at, node in self._same_again if at > begun)
-        assert max(again.values(), default=0) <= ONCE, f"the same ring formed anew {again}: {told}"
+        assert max(again.values(), default=0) <= AGAIN, f"the same ring formed anew {again}: {told}"
         check(net.traces)
 
     def _gathers(self) -> int:
