@@ -23,7 +23,8 @@ def reconfigure(data: bytes) -> None:
     draw = Draws(data)
     core = Reconfigure(2, lambda node: f"n{node}", _judge, bytes, SilentLog())
     core.configuration(NODES)
-    said: list[bytes] = [Writer().u8(1).u8(4).u64(5).blob(b"text").done()]
+    informed, outside = Writer().u8(1).u8(4).u64(5).blob(b"text").done(), Writer().u8(1).u8(5).u64(5).done()
+    said: list[bytes] = [informed, outside]
     now = 0.0
     for _ in range(MAX_STEPS):
         if not draw.more:
