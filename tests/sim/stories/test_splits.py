@@ -42,6 +42,26 @@ def test_the_leader_of_a_merge_has_the_older_state(story: Story) -> None:
     assert all(s.set_aside(call) == {1} for call in lost)
 
 
+def test_all_are_alone_and_the_last_has_the_older_state(story: Story) -> None:
+    """Q5: no primary opens where there is no quorum, not even one that takes no write: all three are cut off from each
+    other, and the one with the highest id, which would be the newest, lacks what the other two have."""
+    s = story(3)
+    s.formed()
+    s.split([1, 2], [3])
+    s.settled([1, 2], [3])
+    s.ready(1, 2)
+    kept = [s.acked(1, "x"), s.acked(2, "y")]
+    s.split([1], [2], [3])
+    s.settled([1], [2], [3])
+    s.run(1.0)
+    assert s.kind(1) is s.kind(2) is s.kind(3) is None
+    s.split([1], [2, 3])
+    s.settled([1], [2, 3])
+    s.ready(2, 3)
+    s.run(0.1)
+    assert all(s.shown(call) >= {2, 3} for call in kept)
+
+
 def test_an_asymmetric_link(story: Story) -> None:
     """L4: node 3 hears node 1, which does not hear it. Rows must agree both ways, so it is out of any ring with 1."""
     s = story(3)
@@ -87,3 +107,28 @@ def test_a_message_lost_with_its_sender(story: Story) -> None:
     assert s.again(theirs, 3).outcome == "acked"
     s.run(0.1)
     assert s.shown(ours) == s.shown(theirs) == {1, 2, 3, 4, 5}
+
+
+def test_what_is_delivered_behind_a_gap_is_not_logged(story: Story) -> None:
+    """S1: {1,2,4} of five acknowledge a write that {3,5} lack, and die. What 3 wrote behind that gap is delivered to
+    {3,5} after the transitional event: if they logged it, their logs would end behind the one of 4, that comes back,
+    and lead, without the write that was acknowledged."""
+    s = story(5)
+    s.formed()
+    s.acked(2, "x")
+    s.run(0.1)
+    gap = s.lose(lambda m: m.author == 1 and m.kind == "multicast" and m.receiver in {3, 5}, times=None)
+    tail = s.lose(lambda m: m.author == 3 and m.kind == "multicast" and m.receiver in {1, 2, 4}, times=None)
+    kept = s.acked(1, "y")
+    behind = [s.write(3, "z"), s.write(3, "z")]
+    s.run(0.03)
+    assert s.on_disk(kept) == {1, 2, 4} and not any(s.on_disk(call) for call in behind)
+    s.kill(1, 2, 4)
+    s.settled([3, 5])
+    gap.left = tail.left = 0
+    s.run(0.1)
+    s.start(4)
+    s.settled([3, 4, 5])
+    s.ready(3, 4, 5)
+    s.run(0.1)
+    assert s.shown(kept) == {3, 4, 5}
