@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = [mutant for mutant in every if not asked.names or mutant.name in asked.names]
     if asked.list:
         for mutant in chosen:
-            print(f"| `{mutant.name}` | {', '.join(mutant.promises)} | `{mutant.file}`: {mutant.why} |")
+            print(runs.row(mutant))
         return 0
     started = time.monotonic()
     outcomes: list[runs.Outcome] = []

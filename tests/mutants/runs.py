@@ -178,6 +178,12 @@ def write_known(outcomes: list[Outcome]) -> None:
     KNOWN.write_text("".join(lines))
 
 
+def row(mutant: Mutant) -> str:
+    """Its line in the table of docs/simulator.md."""
+    within = mutant.within if mutant.seeds > 1 else ""
+    return f"| `{mutant.name}` | {', '.join(mutant.promises)} | {within} | `{mutant.file}`: {mutant.why} |"
+
+
 def problems_of_texts(chosen: list[Mutant]) -> list[str]:
     """Why some cannot be applied."""
     found = []
