@@ -340,7 +340,7 @@ MUTANTS: list[Mutant] = [
         PRIMARY,
         "        return min(claims.get(node, 0) for node in voters)\n",
         "        return max(claims.get(node, 0) for node in voters)\n",
-        ("S1", "watch"),
+        "S1",
         "Of a data set of two, both present, one disk is enough.",
         nodes=2,
     ),

@@ -159,6 +159,16 @@ def run_all(chosen: list[Mutant], known: bool, every: bool = False, controls: bo
             yield outcome
 
 
+def controls_of(chosen: list[Mutant]) -> Iterator[tuple[str, str]]:
+    """Each with what its known seed breaks when nothing is changed: nothing, or the seed says nothing about it."""
+    for name in HEAVY:
+        importlib.import_module(name)
+    seeds = known_seeds()
+    jobs = [(mutant.name, seeds[mutant.name], True) for mutant in chosen if mutant.name in seeds]
+    with multiprocessing.get_context("fork").Pool(WORKERS) as pool:
+        yield from zip([job[0] for job in jobs], pool.imap(_control, jobs, chunksize=1), strict=True)
+
+
 def write_known(outcomes: list[Outcome]) -> None:
     """Keep what these found, and what is known of the others."""
     names = {mutant.name for mutant in mutants()}

@@ -20,6 +20,7 @@ from transport.ids import NodeId, RingId
 
 WATCHERS = 2
 AWAY = 0.3  # seconds at most between two connections
+REFUSALS = 3  # after so many in a row it is no node that lags, but another history: the tree is read anew
 
 
 class Shown(Protocol):
@@ -41,6 +42,7 @@ class Watcher:
         self._stream: list[Watched] = []
         self._at: tuple[NodeId, int] | None = None  # node and process it is connected to
         self._known: int | None = None
+        self._refused = 0
         history.watches.append(self._stream)
 
     def start(self) -> None:
@@ -70,6 +72,12 @@ class Watcher:
         if shown is None:
             return
         state, epoch = shown
+        if self._known is not None and self._known > state.revision:  # as `Backend.fs_changes` refuses it
+            self._at, self._refused = None, self._refused + 1
+            if self._refused >= REFUSALS:
+                self._known = None
+            return
+        self._refused = 0
         changes: list[Change] = []
         try:
             if self._known is not None:
