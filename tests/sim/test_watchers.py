@@ -36,7 +36,7 @@ class Shown:
 
 
 def test_who_knows_more_than_the_node_is_refused_and_reads_anew_in_the_end() -> None:
-    """`Backend.fs_changes` refuses a revision ahead of the tree; of a branch that was set aside none is ever reached."""
+    """`Backend.fs_changes` refuses a revision ahead of the tree; of one set aside none is ever reached."""
     clock, node = Clock(), Shown(9)
     watcher = Watcher(clock, Random(1), {1: node}, History({1: 1}))
     watcher.start()
