@@ -16,7 +16,7 @@ from tests.sim.attacker import Attacker
 from tests.sim.clock import Clock
 from tests.sim.device import Arbiter
 from tests.sim.disk import Generation
-from tests.sim.network import Conditions, Network, PathKey
+from tests.sim.network import Change, Network, PathKey
 from tests.sim.snapshot import Snapshot
 from tests.sim.storage import Storage
 from tests.sim.strangers import Strangers
@@ -72,7 +72,7 @@ class Faults:
         self._attacker = attacker
         self._strangers = strangers
         self._say = say
-        self._undo: dict[int, list[tuple[PathKey, Conditions]]] = {}
+        self._undo: dict[int, list[tuple[PathKey, Change]]] = {}
         self._flapping: set[int] = set()
         self._backups: dict[int, Generation | None] = {}
         self._snapshots: dict[int, Snapshot] = {}
@@ -194,8 +194,8 @@ class Faults:
             case "address-gone":
                 hosts[0].set_address(fault.other[0], gone=False)
             case "mtu-hole" | "noise" | "too-big" | "delay":
-                for key, before in self._undo.pop(number, []):
-                    self._network.set_conditions(key, before)
+                for key, change in self._undo.pop(number, []):
+                    self._network.change_back(key, change)
             case "rollback":
                 hosts[0].kill()
                 hosts[0].storage.restore(self._backups.pop(number))

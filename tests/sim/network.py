@@ -8,7 +8,7 @@ again and then come all at once. A datagram to a machine that runs but where nob
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from random import Random
 from typing import Any
@@ -64,15 +64,24 @@ class Counts:
         return self.corrupted + self.truncated
 
 
+@dataclass(slots=True, eq=False)
+class Change:
+    """What some trouble makes of a path's conditions, by name. Two that say the same are two."""
+
+    values: dict[str, Any]
+
+
 @dataclass(slots=True)
 class Path:
     """One direction of one link between two nodes.
 
+    conditions: base, and what each of the changes makes of it, the oldest first.
     cuts: how many faults hold it closed.  swallowed: packets that it took without a word: while cut, or too big.
     """
 
     base: Conditions
     conditions: Conditions
+    changes: list[Change] = field(default_factory=list)
     cuts: int = 0
     clogs: int = 0
     troubled: bool = False
@@ -231,15 +240,26 @@ class Network:
                 self._clock.after(delay, self._arrive, key, data)
         self._mind(key)
 
-    def set_conditions(self, key: PathKey, conditions: Conditions) -> None:
-        self.paths[key].conditions = conditions
-        self._mind(key)
+    def change(self, key: PathKey, **values: Any) -> Change:
+        """Set some conditions of a path until `change_back`. Several overlap freely: of two values the later holds."""
+        change = Change(values)
+        self.paths[key].changes.append(change)
+        self._judge(key)
+        return change
 
-    def change(self, key: PathKey, **values: Any) -> Conditions:
-        """Set some conditions of a path; returns what they were, for `set_conditions` later."""
-        before = self.paths[key].conditions
-        self.set_conditions(key, replace(before, **values))
-        return before
+    def change_back(self, key: PathKey, change: Change) -> None:
+        """One trouble is over; the others go on."""
+        path = self.paths[key]
+        if change in path.changes:  # else everything was calmed meanwhile
+            path.changes.remove(change)
+            self._judge(key)
+
+    def _judge(self, key: PathKey) -> None:
+        path = self.paths[key]
+        path.conditions = replace(path.base)
+        for change in path.changes:
+            path.conditions = replace(path.conditions, **change.values)
+        self._mind(key)
 
     def calm(self) -> None:
         """End every trouble: no cut, clog, loss or damage; delays and MTU as they were at first."""
@@ -248,8 +268,9 @@ class Network:
             if path.clogs:
                 path.clogs = 1
                 self.unclog(key)
-            path.conditions = replace(path.base, loss=0.0, reorder=0.0, duplicate=0.0, corrupt=0.0, truncate=0.0)
-            self._mind(key)
+            path.base = replace(path.base, loss=0.0, reorder=0.0, duplicate=0.0, corrupt=0.0, truncate=0.0)
+            path.changes.clear()
+            self._judge(key)
 
     def _mind(self, key: PathKey) -> None:
         path = self.paths[key]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
+
+import pytest
 
 from tests.sim.clock import Clock
 from tests.sim.network import MAX_CLOGGED, Conditions, Network, address_of
@@ -107,6 +110,21 @@ def test_a_machine_without_a_listener_refuses() -> None:
     world.send(1)
     world.clock.run(2.0)
     assert len(world.refusals) == 1
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_troubles_that_overlap_end_each_for_itself(first: int) -> None:
+    """Whichever of two ends first, the other goes on; behind both the path is as it was."""
+    world, key = World(), (1, 2, 0)
+    before = replace(world.network.paths[key].conditions)
+    noise, hole = world.network.change(key, loss=0.5, mtu=9000), world.network.change(key, mtu=100)
+    made = world.network.paths[key].conditions
+    assert (made.loss, made.mtu) == (0.5, 100)
+    world.network.change_back(key, (noise, hole)[first])
+    made = world.network.paths[key].conditions
+    assert (made.loss, made.mtu) == ((before.loss, 100), (0.5, 9000))[first]
+    world.network.change_back(key, (hole, noise)[first])
+    assert world.network.paths[key].conditions == before
 
 
 def test_calm_ends_every_trouble() -> None:
