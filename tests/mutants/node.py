@@ -47,6 +47,7 @@ MUTANTS: list[Mutant] = [
         "        if 2 * len(change.agreed) > len(change.members):\n",
         "A3",
         "A changed configuration is in force when most members agreed, though one may still say no.",
+        within=60,
         where=only_one_refuses,
     ),
     Mutant(
