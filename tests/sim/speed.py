@@ -18,7 +18,7 @@ from tests.sim.cluster import Report, run_plan
 from tests.sim.plan import Plan, draw
 
 NODES = 5
-PACE = 0.57  # of what is usual: 20 proposals per virtual second
+PACE = 0.6  # of what is usual: 20 proposals per virtual second
 RATE = 20.0 * PACE
 SEEDS = range(FIRST, FIRST + 20)
 
