@@ -140,7 +140,7 @@ class Endpoint:
         self._silent = self.srp.quiet = False
 
     def persisted(self, receipt: int, now: float) -> None:
-        self.srp.persisted(receipt)
+        self.srp.persisted(receipt, now)
         self._begin(now)
         self._pump(now)
 

@@ -73,7 +73,7 @@ class Honest:
                     return True
             while (event := node.next_event()) is not None:
                 if isinstance(event, Persist):
-                    node.persisted(event.receipt)
+                    node.persisted(event.receipt, self.now)
             if self._stop(self.nodes[ME]):
                 return True
         for me, node in self.nodes.items():
@@ -293,7 +293,7 @@ class Attack:
             case 2:
                 self.srp.set_reachable(frozenset(node for node in (1, 3) if draw.flag()), self.now)
             case 3 if self.asked:
-                self.srp.persisted(self.asked.pop())
+                self.srp.persisted(self.asked.pop(), self.now)
             case _:
                 self.srp.echo(draw.of((1, 3, 4)), self.now)
 

@@ -40,6 +40,7 @@ class Membership:
         self.views = Views(ctx.me, ctx.incarnation, ring_seq_reserved, ctx.nodes[ctx.me], now)
         self.silence = Silence()
         self.reserve = Reserve(ring_seq_reserved, ctx.events.append)
+        self._without_number = False  # the disk takes no ring seq: a ring with us would come to nothing
         self.merging = Merging(ctx, self.views, now)
         self.installed: Installed | None = None
         self.reachable: frozenset[NodeId] = frozenset()
@@ -154,13 +155,23 @@ class Membership:
             self._forgive(node)
         self.row_changed(now)
 
+    def persisted(self, receipt: int, now: float) -> None:
+        """A ring seq is on disk."""
+        self.reserve.persisted(receipt)
+        if self._without_number and self.reserve.covers(self.reserve.seen + 1):
+            self._without_number = False
+            self.silence.end()  # who waited for us in vain cannot be blamed
+            self.row_changed(now)
+
     def _forgive(self, node: NodeId) -> None:
         self.silence.forgive((node,))
         self.merging.forgive(node)
 
     def row_changed(self, now: float) -> None:
-        """Publish a changed row: whom we reach, without those we have silenced."""
+        """Publish a changed row: whom we reach, without those we have silenced; nobody while no ring can have us."""
         row = (self.reachable & self.ctx.nodes.keys()) - {self.ctx.me} - self.silence.nodes()
+        if self._without_number:
+            row = frozenset()
         own = self.views.own
         if row == own.row:
             return
@@ -265,7 +276,13 @@ class Membership:
         elif not missing and now >= over + self.ctx.config.token:
             gather.changed_at = now
             rep = gather.clique[0]
-            if rep != self.ctx.me and gather.held is None:
+            if not self.reserve.covers(self.reserve.seen + 1):
+                # No commit token went on from here, and none will: the others must not try again and again.
+                if not self._without_number:
+                    self.ctx.log.warning("gather: the disk has not taken a ring number: the others go on without us")
+                self._without_number = True
+                self.row_changed(now)
+            elif rep != self.ctx.me and gather.held is None:
                 # All agree and no commit token came: the lowest of us may hear us and be heard in vain.
                 self.silence.add(rep, self.ctx.config.consensus, now)
                 self.row_changed(now)

@@ -181,10 +181,10 @@ class Srp:
             out.extend(Send(others, frame, "join", redundant=True) for _ in range(2))
         self._ctx.log.debug(f"leaving ring {self.ring_id}")
 
-    def persisted(self, receipt: int) -> None:
+    def persisted(self, receipt: int, now: float) -> None:
         """A Persist event is on disk."""
         self._stir()
-        self._membership.reserve.persisted(receipt)
+        self._membership.persisted(receipt, now)
 
     def reconfigure(self, config: TotemConfig, nodes: dict[NodeId, int], now: float) -> None:
         """New settings or nodes. A member that is no longer configured is out at once."""

@@ -355,7 +355,7 @@ class Net:
             def done(receipt: int = event.receipt) -> None:
                 if node.alive:
                     self.disk[node.id] = max(self.disk.get(node.id, 0), value)
-                    node.srp.persisted(receipt)
+                    node.srp.persisted(receipt, self.now)
                     if node.paused_until is None:
                         self.pump(node)
 

@@ -176,7 +176,7 @@ def committed(changes: dict[str, object], node: int = 3) -> tuple[Srp, float]:
     ring_id = RingId(membership.reserve.seen + 1, 1, 1)
     entries = [Entry(peer, peer, 1000) for peer in (1, 2, 3)]
     now += 1.0  # nobody is left out, and what was asked of the disk is there
-    srp.persisted(membership.reserve._receipt)
+    srp.persisted(membership.reserve._receipt, now)
     token = CommitToken(ring_id, 1, entries)
     srp.receive(1, token.encode(), now)
     drain(srp, now)

@@ -154,6 +154,26 @@ def test_no_ring_above_the_seq_on_disk() -> None:
     assert all(node.srp.ring_id.seq <= net.disk[node.id] for node in net.alive())
 
 
+def test_who_cannot_write_a_ring_seq_leaves_the_others_alone() -> None:
+    """Known to reach nobody, it takes no ring from those who can; and it is back as soon as its disk has answered."""
+    net = Net(3, 1)
+    net.disk |= {1: 5000, 2: 5000}
+    net.partition([1, 2], [3])
+    net.start()
+    net.until(lambda: net.formed([1, 2], [3]))
+    net.run(0.2)  # the blocks asked for are on disk
+    net.fsync = 60.0
+    net.heal()
+    net.run(3.0)
+    gathers = net.nodes[1].srp.stats.gathers
+    net.run(20.0)
+    assert net.disk[3] < 5000
+    assert net.formed([1, 2])
+    assert net.nodes[1].srp.stats.gathers == gathers
+    net.until(lambda: net.disk[3] > 5000, 100.0)
+    assert net.until(lambda: net.formed([1, 2, 3])) < 1.0
+
+
 def test_the_next_block_of_ring_seqs_is_asked_for_early() -> None:
     """Reserved in blocks ahead, so that no membership change waits for an fsync."""
     net = ring_of(2)
