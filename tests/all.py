@@ -3,8 +3,8 @@
     python -m tests.all [check] [unit] [sim] [live] [mutants] [fuzz]
 
 check is ruff, mypy and the layer arrows; unit is every test that starts no process, on two workers; sim is the whole
-node under faults, on two: whatever failed once, then new seeds for three minutes and until 200 count; live is the tests
-with real processes, on two as well because daemons mostly wait for each other, and after them those that load the
+node under faults, on two: whatever failed once, then new seeds until 150 seconds are over and 150 count; live is the
+tests with real processes, on two as well because daemons mostly wait for each other, and after them those that load the
 machine and must have it alone; mutants are small changes of the product, each of which its checker must catch; fuzz
 feeds every parser for half a minute. Without names: all. A later phase runs although an earlier one failed, so that one
 run tells everything; the exit code is 0 only if all held. The last line is the count over all phases.
@@ -40,7 +40,7 @@ PYTEST = {
     "live": ["-n", "2", "--dist", "loadfile", "-m", "live and not alone", "-rs"],
     "alone": ["-m", "live and alone", "-p", "no:xdist", "-rs"],
 }
-SIMULATOR = ["--known", "--seconds", "170", "--least", "200", "--jobs", "2", "--nice", "0"]
+SIMULATOR = ["--known", "--seconds", "150", "--least", "150", "--jobs", "2", "--nice", "0"]
 FUZZ_MINUTES = "0.5"
 NOTHING_COLLECTED = 5
 

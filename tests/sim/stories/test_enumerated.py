@@ -22,7 +22,7 @@ def test_a_message_lost_at_every_step_of_losing_a_node(story: Story) -> None:
     lost = s.lose(lambda m: m.kind == "multicast" and m.author == 3 and m.receiver == 2, times=None)
     last = s.write(3, "z")
     s.until(lambda: 1 in s.on_disk(last), "the message at node 1")
-    with s.each_loss(sample=60, pairs=10):
+    with s.each_loss(sample=60, pairs=6):
         s.kill(3)
         lost.left = 0
         s.write(1, "y")
@@ -43,7 +43,7 @@ def test_a_message_lost_at_every_step_of_a_merge(story: Story) -> None:
     s.settled([1], [2, 3])
     s.ready(2, 3)
     kept = s.acked(2, "x")
-    with s.each_loss(sample=60, pairs=10):
+    with s.each_loss(sample=60, pairs=6):
         s.heal()
         s.write(3, "y")
         s.settled([1, 2, 3])
@@ -64,7 +64,7 @@ def test_a_crash_at_every_step_of_recovery_and_of_opening_a_primary(story: Story
     lost = s.lose(lambda m: m.kind == "multicast" and m.author == 3 and m.receiver == 2, times=None)
     last = s.write(3, "z")
     s.until(lambda: 1 in s.on_disk(last), "the message at node 1")
-    with s.each_crash(sample=70):
+    with s.each_crash(sample=45):
         s.kill(3)
         lost.left = 0
         s.settled([1, 2])
@@ -84,7 +84,7 @@ def test_a_crash_at_every_step_of_a_return(story: Story) -> None:
     s.settled([1, 2])
     s.ready(1, 2)
     kept = s.acked(2, "x")
-    with s.each_crash(sample=60):
+    with s.each_crash(sample=40):
         s.start(3)
         s.write(1, "y")
         s.settled([1, 2, 3])
@@ -104,7 +104,7 @@ def test_a_crash_at_every_step_of_a_restart_of_all(story: Story) -> None:
     s.write(2, "y")
     s.run(0.003)
     s.power_off(1, 2, 3)
-    with s.each_crash(sample=60):
+    with s.each_crash(sample=40):
         s.start(1, 2, 3)
         s.settled([1, 2, 3])
         s.ready(1, 2, 3)
