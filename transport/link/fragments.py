@@ -180,7 +180,7 @@ class Reassembler:
     def _expire(self, mine: _Sender, now: float) -> None:
         while mine.partial:
             oldest = next(iter(mine.partial))
-            if now - mine.partial[oldest].since < TIMEOUT:
+            if now < mine.partial[oldest].since + TIMEOUT:  # as next_timeout() says it, to the last bit
                 return
             mine.drop(oldest)
             self.stats.dropped += 1

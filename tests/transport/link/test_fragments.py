@@ -167,6 +167,19 @@ def test_an_incomplete_frame_is_dropped_after_its_time() -> None:
     assert joiner.held(1) == 0 and joiner.stats.dropped == 1 and joiner.next_timeout() is None
 
 
+def test_a_timeout_that_is_due_is_over_when_it_was_handled() -> None:
+    """Whatever the rounding of the clock's numbers: a time that stays due would be handled for ever."""
+    rng = random.Random(1)
+    for _ in range(200):
+        since = 1000 * rng.random()
+        joiner = Reassembler()
+        joiner.receive(1, Fragmenter().cut(frame_of(3000), BUDGET)[0], since)
+        due = joiner.next_timeout()
+        assert due is not None
+        joiner.handle_timeout(due)
+        assert joiner.next_timeout() is None, since
+
+
 def test_a_late_duplicate_of_a_finished_frame_opens_nothing() -> None:
     """A fragment that comes again after its frame was delivered is a duplicate."""
     joiner = Reassembler()
