@@ -111,6 +111,7 @@ class Electorate:
         self._log = log
         self.own = Row(options.votes.get(me, 1), max(self.barrier, self.highest_expected))
         self.rows: dict[NodeId, Row] = {me: self.own}
+        self._removed: frozenset[NodeId] = frozenset()  # still in the ring, no longer in the configuration
         self._recalculate()
 
     # -- what is here ----------------------------------------------------------------------------------------
@@ -157,6 +158,7 @@ class Electorate:
             if node in self.rows:  # not there if the barrier in which it would have spoken was interrupted
                 self.rows[node].state = State.DEAD
         self.previous, self.members = self.members, members
+        self._removed = frozenset()
         if not self.last_man_standing:
             return False
         held = bool(self.options.auto_tie_breaker) and self.lowest in self.present
@@ -205,6 +207,8 @@ class Electorate:
 
     def on_node_info(self, node: NodeId, info: NodeInfo) -> None:
         """`node` about itself, and about the device."""
+        if node in self._removed:
+            return
         row = self.rows.get(node)
         before = None if row is None else replace(row)
         if row is None:
@@ -266,11 +270,14 @@ class Electorate:
     def configure(self, options: QuorumOptions, late: bool = False) -> int:
         """The live keys of a new configuration (section 6); returns its expected votes if they differ, else 0.
 
-        late: the others run it already, and it was heard from them who of the nodes listed is not counted yet.
+        Who is not listed any more is counted no longer, though the ring without it has yet to form: else its votes
+        would be expected for good. late: the others run it already, and it was heard from them who of the nodes
+        listed is not counted yet.
         """
-        before = configured_expected(self.options, self.newcomer)
+        newcomer = self.newcomer_of(options)
+        expected = self.expected_by(options, newcomer)
         if not late:
-            self.newcomer = self.newcomer_of(options)
+            self.newcomer = newcomer
         elif self.newcomer not in options.votes:
             self.newcomer = 0
         implied = options.waits_for_all if options.two_node != self.options.two_node else self.options.waits_for_all
@@ -278,15 +285,35 @@ class Electorate:
             self.waiting = not self.quorate
         elif not implied:
             self.waiting = False
+        listed = options.votes.keys()
+        gone = frozenset(self.options.votes.keys() - listed - {self.me}).intersection(self.members)
+        self._removed = (self._removed | gone) - listed
         self.options = live(self.options, options, implied)
         self.device_votes = options.votes_of_device
-        self.rows = {n: r for n, r in self.rows.items() if n in options.votes or n in self.members or n == self.me}
+        kept = {*listed, *self.members, self.me} - self._removed
+        self.rows = {node: row for node, row in self.rows.items() if node in kept}
+        if gone and expected and not late:
+            self.on_expected(expected, configured=True)  # all do so here in the order; a message may be too late
         self._forget_counted()  # now, or the others would be told a number without it
-        after = configured_expected(self.options, self.newcomer)
-        return after if after != before else 0
+        return expected
+
+    def expected_by(self, options: QuorumOptions, newcomer: NodeId) -> int:
+        """Expected votes once `options` are in force with `newcomer` left out; 0: as they are now.
+
+        What an operator, or the votes present, made of the number stays, as long as the configuration says what it
+        said. But no votes are expected that nobody has any more.
+        """
+        wanted = configured_expected(options, newcomer)
+        if wanted != configured_expected(self.options, self.newcomer):
+            return wanted
+        fewer = any(options.votes.get(node, 0) < votes for node, votes in self.options.votes.items())
+        most = max(wanted, configured_expected(replace(options, expected_votes=0), newcomer))
+        return most if fewer and most < self.own.expected else 0
 
     def newcomer_of(self, options: QuorumOptions) -> NodeId:
-        """The one listed node that `options` need not count until it joins, 0 for none."""
+        """The one listed node that `options` need not count until it joins, 0 for none, or one in place of another."""
+        if self.own.expected >= configured_expected(options, 0):
+            return 0
         added = options.votes.keys() - self.options.votes.keys() - set(self.members)
         waiting = {n for n in added | {self.newcomer} if options.votes.get(n, 0)} - {self.me}
         return min(waiting) if len(waiting) == 1 and options.votes[min(waiting)] == 1 else 0

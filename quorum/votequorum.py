@@ -300,10 +300,10 @@ class Votequorum:
         if not e.quorate:
             return ""
         newcomer = e.newcomer_of(options)
-        value = configured_expected(options, newcomer)
-        same_value = value == configured_expected(e.options, e.newcomer)
-        if same_value and options.votes == e.options.votes and options.two_node == e.options.two_node:
+        value = e.expected_by(options, newcomer)
+        if not value and options.votes == e.options.votes and options.two_node == e.options.two_node:
             return ""
+        value = value or e.own.expected
         total = sum(options.votes.get(node, 0) for node in e.present)
         total += options.votes_of_device if e.device.cast and options.device else 0
         needed = threshold(value, total, counted=e.counted, two_node=options.two_node)

@@ -9,7 +9,7 @@ configurations.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from quorum.options import QuorumOptions
@@ -72,6 +72,7 @@ class ModelNode:
     cast: bool = False
     master: bool = False
     name: str = ""
+    dismissed: set[int] = field(default_factory=set)  # in the ring still, and in the configuration no more
 
     def __post_init__(self) -> None:
         o = self.options
@@ -182,6 +183,7 @@ class ModelNode:
             if many or few:
                 self.timer = True
         self.previous, self.members = self.members, members
+        self.dismissed = set()
         self.cast = False
 
     def info(self, leaving: bool = False) -> Info:
@@ -191,6 +193,8 @@ class ModelNode:
         return Info(mine.votes, mine.expected, *flags, self.newcomer, self.device_votes, self.name)
 
     def nodeinfo(self, n: int, info: Info) -> None:
+        if n in self.dismissed:
+            return
         old = self.table.get(n)
         was = None if old is None else (old.votes, old.expected, old.member, _flags(old.said))
         entry = self.table.setdefault(n, Entry(0, 0))
@@ -318,11 +322,12 @@ class ModelNode:
             expected_votes_tracking=old.expected_votes_tracking,
         )
         self.device_votes = self._configured_device()
-        kept = {*options.votes, *self.members, self.me}
-        self.table = {n: entry for n, entry in self.table.items() if n in kept}
         self._forget_who_is_counted()
         value = self._configured(self.newcomer)
-        value = 0 if late or value == expected_before else value
+        if value == expected_before:
+            value = self._no_longer_there(old.votes, options.votes, value)
+        value = 0 if late else value
+        self._dismiss({n for n in old.votes if n in self.members and n not in options.votes}, value)
         if late and not self.quorate:
             mine.expected = max(mine.expected, self._configured(self.newcomer))
         if not options.device:
@@ -332,6 +337,22 @@ class ModelNode:
         if not value and own_after == own_before:
             return None
         return value, own_after if own_after != own_before else mine.votes
+
+    def _no_longer_there(self, before: Mapping[int, int], after: Mapping[int, int], configured: int) -> int:
+        """ "No votes are expected that nobody has any more": 0 if none were lost, or not so many are expected."""
+        if all(after.get(n, 0) >= votes for n, votes in before.items()):
+            return 0
+        listed = sum(votes for n, votes in after.items() if n != self.newcomer) + self._configured_device()
+        most = max(configured, listed)
+        return most if self.table[self.me].expected > most else 0
+
+    def _dismiss(self, gone: set[int], value: int) -> None:
+        """ "Counted no longer, at its place in the order": and what is expected falls there too, by no message."""
+        self.dismissed = {n for n in self.dismissed | gone if n not in self.options.votes} - {self.me}
+        kept = ({*self.options.votes, *self.members} - self.dismissed) | {self.me}
+        self.table = {n: entry for n, entry in self.table.items() if n in kept}
+        if gone - {self.me} and value:
+            self.set_expected(value, configured=True)
 
     def _forget_who_is_counted(self) -> None:
         """ "One in the place of another counts at once": if as many are expected as with it, it is no newcomer."""
