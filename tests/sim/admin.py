@@ -421,8 +421,10 @@ class Administrator:
         if (stranded := self._cannot.pop(config.text, None)) is not None:  # agreed without it: it is given the address
             self._say(f"administrator: node {stranded} gets the address that the configuration says")
             self._recipe.given.add(stranded)
+        version, text = config.config_version, config.text
+        members = host.configured.members if host.configured is not None else ()
         self.log.in_force.append(
-            InForce(self._clock.now, host.me, host.process_number, config.config_version, config.text, ring, started)
+            InForce(self._clock.now, host.me, host.process_number, version, text, ring, started, members)
         )
 
     def _note_keys(self, host: Host, node: Node) -> None:
