@@ -218,7 +218,7 @@ class Endpoint:
                 if path.payload[0] == PING:
                     init = security.wants_handshake(path.peer, path.link, now)
                     if init is not None:
-                        self._urgent(path.peer, path.link, path.address, init, now)
+                        self._urgent(path.peer, path.link, links.call_at(path.peer, path.link), init, now)
                 sealed = security.seal_session(path.peer, path.link, path.payload, now)
                 if sealed is not None:
                     self._urgent(path.peer, path.link, path.address, sealed, now)

@@ -59,6 +59,7 @@ class Memory:
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         self.cut: set[tuple[int, int]] = set()
+        self.moved: dict[tuple[int, int], tuple[str, int]] = {}  # a node on a link: where it is, not where it is listed
         self.hosts: dict[int, Host] = {}
         self._boots: dict[int, int] = {}
         self.owner: dict[tuple[str, int], tuple[int, int]] = {}
@@ -112,10 +113,13 @@ class Memory:
                 self._serve(n, event)
 
     def _carry(self, sender: int, link: int, address: tuple[str, int], data: bytes) -> None:
-        target, at = self.owner.get(address, (0, 0))  # 0: listed, and never booted yet
+        elsewhere = {there: host for host, there in self.moved.items()}
+        target, at = elsewhere.get(address) or self.owner.get(address, (0, 0))  # 0: listed, and never booted yet
         if not target or (sender, target) in self.cut or len(data) > 1472:
             return
-        source = self.hosts[sender].node.changes.resolve[sender, link]
+        if self.moved.get((target, at), address) != address:
+            return
+        source = self.moved.get((sender, link)) or self.hosts[sender].node.changes.resolve[sender, link]
 
         def arrive() -> None:
             if self.hosts[target].alive:

@@ -206,6 +206,10 @@ class Links:
         chosen = self._peers.get(peer)
         return [(link, path.address) for link, path in sorted(chosen.paths.items())] if chosen is not None else []
 
+    def call_at(self, peer: NodeId, link: LinkId) -> Address:
+        """Where a handshake that goes out now on this path goes. Each call is one."""
+        return self._paths[peer, link].call_at()
+
     def frame_budget(self) -> int:
         """The largest Totem frame that goes whole in one ring datagram to (nearly) all reachable peers.
 

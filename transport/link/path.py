@@ -40,6 +40,7 @@ class Path:
     """State of one path. Methods change it; the caller compares `up` before and after, and `due` is its deadline."""
 
     __slots__ = (
+        "_called_configured",
         "_candidate",
         "_candidate_tries",
         "_doubted_at",
@@ -122,6 +123,7 @@ class Path:
         self._doubted_at = -NEVER  # when an ICMP message last made us look at the path MTU
         self._candidate: Address | None = None
         self._candidate_tries = 0
+        self._called_configured = True
 
     # ---- time
 
@@ -217,6 +219,16 @@ class Path:
             self._last_main = now
             self._refused_pinged = self._refused_at > -NEVER
         return Ping(number, self.hears(now))
+
+    def call_at(self) -> Address:
+        """Where the next handshake goes: as pings do, to the configured address in turn while the path is down.
+
+        Who has no session with us answers no ping, so nobody would ever be found there by pings alone.
+        """
+        if self.up or self.configured == self.address:
+            return self.address
+        self._called_configured = not self._called_configured
+        return self.configured if self._called_configured else self.address
 
     def take_id(self) -> int:
         """The next number for a ping or probe of this path."""
