@@ -36,7 +36,7 @@ class Episodes:
         delay = random.choice([(0.0001, 0.003), (0.005, 0.011)])
         settings = StoreSettings(retain_records=random.choice([4, 50_000]))
         self.cluster = Cluster(seed, random.choice([3, 3, 5]), settings=settings, latency=self.latency, delay=delay)
-        self.cluster.model = TreeModel(settings.outcomes)
+        self.cluster.checks.model = TreeModel(settings.outcomes)
 
     def go(self) -> dict[str, int]:
         """Raises Broken."""

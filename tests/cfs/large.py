@@ -25,7 +25,8 @@ from cfs.status import StoreSettings
 from cfs.tree import Tree
 from clusterd.realtime import freeze_garbage
 from tests.cfs.building import mkdir, put, records, rm, run
-from tests.cfs.cluster import Cluster, Node
+from tests.cfs.cluster import Cluster
+from tests.cfs.hosts import Node
 from tests.sim.disk import Generation
 
 ENTRIES = 262_144
@@ -77,7 +78,7 @@ class Timed(Cluster):
             self._timed(node, lambda: replica.handle_timeout(self.now))
         self._pump(node)
 
-    def _check_visible(self, node: Node) -> None:
+    def _show(self, node: Node) -> None:
         """Left to the other tests: it would digest the tree at each step."""
 
     def told(self, what: str) -> None:

@@ -16,7 +16,8 @@ from random import Random
 from cfs import journal, readiness, turns
 from cfs.messages import Kind, Operation
 from cfs.status import StoreSettings
-from tests.cfs.cluster import Broken, Cluster
+from tests.cfs.checks import Broken
+from tests.cfs.cluster import Cluster
 
 WINDOW = 24  # outcomes kept in `window`: a few seconds' writes
 PROFILES = ("majority", "disks", "narrow", "members", "window", "hangs")

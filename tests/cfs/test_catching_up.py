@@ -46,7 +46,7 @@ def test_tree_that_differs_at_the_same_place_is_taken_anew():
     replica.state._tree.remove("f3")
     cluster.partition({1, 2}, {3})
     cluster.heal()
-    cluster.strict = False
+    cluster.checks.strict = False
     cluster.run(2.0)
     assert cluster.replica(2).state.cat("f3") == b"3"
     assert cluster.replica(2).status().state == "synced"

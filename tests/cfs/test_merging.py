@@ -22,7 +22,7 @@ def test_leader_of_a_merge_is_the_later_epoch_not_the_longer_log():
     cluster.finish()
     assert cluster.replica(1).state.find("won") is not None
     assert cluster.replica(1).state.find("left0") is None
-    assert {attempt.operation.id for attempt in left} <= cluster.discarded()  # S5
+    assert {attempt.operation.id for attempt in left} <= cluster.checks.discarded()  # S5
 
 
 def test_narrow_primary_says_so_and_its_writes_survive_the_merge():
@@ -64,7 +64,7 @@ def test_majority_epoch_beats_a_later_narrow_one_which_is_set_aside():
     cluster.finish()
     assert cluster.replica(3).state.find("majority") is not None
     assert cluster.replica(3).state.find("forced") is None
-    assert lost.operation.id in cluster.discarded()
+    assert lost.operation.id in cluster.checks.discarded()
     said = {n: [line for line in log.lines if "set aside" in line] for n, log in logs.items()}
     assert (said[1], said[2], len(said[3])) == ([], [], 1)
     assert "lists what was set aside" in said[3][0]

@@ -26,7 +26,7 @@ RING_PROMISES = {
     "and had echoed what it sent at": "Q4",
     "with nothing wrong, was given up": "L4",
 }
-# What the checks of tests/cfs/cluster.py say, and the promise each stands for; the first that is in the sentence.
+# What tests/cfs/checks.py says, and the promise each stands for; the first that is in the sentence.
 STORE_PROMISES = {
     "acknowledged write lost": "S1",
     "acknowledged, ": "S1",
@@ -159,7 +159,7 @@ def _ring(seed: int) -> tuple[str, str]:
 
 def _store(seed: int, profile: str) -> tuple[str, str]:
     from tests.cfs import episodes, swarm
-    from tests.cfs.cluster import Broken
+    from tests.cfs.checks import Broken
 
     try:
         if profile == "episodes":
