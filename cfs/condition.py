@@ -44,13 +44,14 @@ class Condition:
         reason = self.unusable()
         if reason:
             return NoQuorum, reason
-        if self._disk_trouble():
-            return DiskFailed, self._disk_trouble()
+        if self.disk_trouble():
+            return DiskFailed, self.disk_trouble()
         if not self.primary.required_present(self.store.log.data_sets(self.store.committed)):
             return DiskFailed, f"too few disks take writes: only those of nodes {names(self.primary.ready)} do"
         return None
 
-    def _disk_trouble(self) -> str:
+    def disk_trouble(self) -> str:
+        """That this node's disk takes no writes, and why, in one sentence; empty while it does."""
         journal = self.store.journal
         if not journal.bad(self.now):
             return ""
@@ -74,8 +75,8 @@ class Condition:
             return ""
         if catchup.excluded:
             return "the store of this node is resynced when a data majority is present"
-        if not catchup.whole and self._disk_trouble():
-            return self._disk_trouble()
+        if not catchup.whole and self.disk_trouble():
+            return self.disk_trouble()
         if not catchup.whole:
             if catchup.due is not None:
                 return "this node could not catch up: see its log; it tries again twice a minute"

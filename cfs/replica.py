@@ -340,6 +340,10 @@ class Replica:
         made = self._condition().refusal()
         return made[0](made[1]) if made else None
 
+    def disk_trouble(self) -> str:
+        """That this node's disk takes no writes, and why, in one sentence; empty while it does."""
+        return self._condition().disk_trouble()
+
     def status(self) -> StoreStatus:
         """All of it at this moment; cheap enough to ask for often."""
         return self._condition().status(self.settings, self.malformed)

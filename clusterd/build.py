@@ -11,6 +11,7 @@ from cfs.status import StoreSettings
 from clusterd.changes import Changes, Load, Loaded
 from clusterd.node import Node
 from clusterd.removals import Removals
+from quorum.options import QuorumOptions
 from quorum.votequorum import SavedState, Votequorum
 from transport.core import Entropy, Log
 from transport.endpoint import Endpoint
@@ -74,5 +75,11 @@ def build(
     )
     saved = remembered.quorum or SavedState()
     votequorum = Votequorum(me, config.quorum, saved, lambda node: changes.config.name_of(node), log)
-    changes = Changes(loaded, load, keyring, votequorum.objection, date, entropy, log)
+
+    def objection(options: QuorumOptions) -> str:
+        if trouble := replica.disk_trouble():
+            return f"{trouble}; it would forget the change when it restarts: mend the disk, or stop this node meanwhile"
+        return votequorum.objection(options)
+
+    changes = Changes(loaded, load, keyring, objection, date, entropy, log)
     return Node(me, endpoint, votequorum, replica, changes, remembered.removals, entropy, log)

@@ -74,7 +74,10 @@ class Changes:
         entropy: Entropy,
         log: Log,
     ) -> None:
-        """objection: why quorum options may not come now, "" if they may. date: Unix seconds, for telling people."""
+        """objection: why a configuration with these quorum options may not come now, "" if it may.
+
+        date: Unix seconds, for telling people.
+        """
         self.config = loaded.config
         self.date = date
         self.resolve = loaded.resolve
@@ -98,7 +101,7 @@ class Changes:
             return error.lines
         if loaded is None:
             return None
-        # What is in force costs nobody's quorum any more.
+        # What is in force costs nobody's quorum any more, and is better run than not known.
         objection = "" if in_force else self._objection(loaded.config.quorum)
         known = set(self.config.transport.nodes[self.config.me].addresses.values())
         reasons = [f"address {a} is not on this host" for a in loaded.foreign if a not in known]
