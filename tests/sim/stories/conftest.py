@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.sim.stories.counts import KEY
-from tests.sim.stories.language import Story
+from tests.sim.stories.story import Story
 
 
 @pytest.fixture

@@ -5,46 +5,40 @@
     assert s.quorate() == set()
     s.refused(1, "x"); s.heal(); s.converges()
 
-Words that do something change the world; words that ask answer with plain values for `assert`; words in the past tense
-(formed, acked, refused) do both, and raise Violation where what they say did not come true. When the story has been
-told, the world heals, all must converge, and every checker of the simulator judges the whole of it.
+Words that do something change the world; words that ask (questions.py) answer with plain values for `assert`; words in
+the past tense (formed, acked, refused) do both, and raise Violation where what they say did not come true. When the
+story has been told, the world heals, all must converge, and every checker of the simulator judges the whole of it.
 """
 
 from __future__ import annotations
 
-import gc
-import inspect
-import linecache
-import traceback
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from cfs.messages import Kind, Operation
 from clusterd.node import Node
-from quorum.options import QuorumOptions
 from tests.sim.build import CONFIG, FOREIGN
+from tests.sim.checkers import administration
 from tests.sim.checkers.administration import DONE, Change
 from tests.sim.disk import Generation
-from tests.sim.history import ACKED, FAILED, REFUSED, UNKNOWN, Call, Told, Violation
-from tests.sim.host import Host
+from tests.sim.history import ACKED, FAILED, REFUSED, UNKNOWN, Call
 from tests.sim.network import PathKey, address_of
 from tests.sim.stories.branches import Crashes, Fork, Stretch, lose_each
-from tests.sim.stories.stage import Stage, plan_of
+from tests.sim.stories.questions import Questions
+from tests.sim.stories.stage import Stage
 from tests.sim.stories.wire import Message, Rule
 from tests.sim.texts import Draft
-from tests.sim.trace import Print
 from transport.errors import ClusterError
-from transport.ids import NodeId, RingId
+from transport.ids import NodeId
 
 STEP = 0.005  # seconds between looks at whether what is waited for has come
 PATIENCE = 8.0  # seconds after which it never will
 
 
-class Play:
+class Play(Questions):
     """One cluster of a story. Nodes are 1 to n; times are virtual seconds."""
 
     def __init__(self, stage: Stage, fork: Fork) -> None:
-        self.stage = stage
+        super().__init__(stage)
         self._fork = fork
         self._stretches: list[Stretch] = []
         self._numbers = 0
@@ -198,9 +192,32 @@ class Play:
         """`clusterctl key rotate` there, until all have the new key."""
         self._changed(self.stage.administrator.rotate(self._host(node)))
 
-    def remove(self, node: NodeId, at: NodeId) -> None:
-        """Take `node` out of the nodelist at another one, and reload; until that is in force."""
-        self._changed(self.stage.administrator.take_out(self._host(at), node))
+    def remove(self, *nodes: NodeId, at: NodeId) -> None:
+        """Take `nodes` out of the nodelist at another one, and reload; until that is in force."""
+        self._changed(self.stage.administrator.take_out(self._host(at), *nodes))
+
+    def cannot_remove(self, *nodes: NodeId, at: NodeId) -> str:
+        """The same is refused; why."""
+        change = self.stage.administrator.take_out(self._host(at), *nodes)
+        self.until(lambda: change.outcome != "", f"an answer to {change.what}")
+        if change.outcome != administration.REFUSED:
+            raise self.stage.fail(f"{change.what} at node {change.node} {change.outcome}: {change.why}")
+        return change.why
+
+    def remove_unheard(self, *nodes: NodeId, at: NodeId, by: NodeId) -> None:
+        """The same, in force at every member but `by`: it hears nothing any more from the moment when another has the
+        last agreement."""
+        before = self._running(by).changes.config.config_version
+        members = [self._running(node) for node in self.ring(at)]
+        rule = self.lose(
+            lambda m: m.receiver == by and any(n.changes.config.config_version > before for n in members), times=None
+        )
+        self.stage.administrator.take_out(self._host(at), *nodes)
+        others = [node for node in members if node.me != by]
+        self.until(lambda: all(n.changes.config.config_version > before for n in others), "a change in force")
+        rule.left = 0
+        if self._running(by).changes.config.config_version > before:
+            raise self.stage.fail(f"node {by} has heard of the change")
 
     def add(self, node: NodeId, at: NodeId, joins: bool = True) -> None:
         """List a new machine at a member, reload, give it its files and switch it on; until it has joined, or else
@@ -298,17 +315,7 @@ class Play:
             raise self.stage.fail(f"expected {outcome}: {call} ({self.why_read_only(call.node) or call.code})")
         return call
 
-    def shown(self, call: Call) -> set[NodeId]:
-        """Where a client that reads the node's own copy finds what was written by `call`."""
-        found = set()
-        for host in self._up():
-            assert host.node is not None
-            entry = host.node.replica.state.find(call.key) if host.node.replica.readable() else None
-            if entry is not None and entry.data == call.value:
-                found.add(host.me)
-        return found
-
-    # -- questions -------------------------------------------------------------------------------------------
+    # -- what it waits for -----------------------------------------------------------------------------------
 
     def formed(self, *nodes: NodeId) -> None:
         """Switch these on (none given: all) and run until all that run are one ring, quorate and writable."""
@@ -331,78 +338,6 @@ class Play:
             lambda: all(self.writable(n) and self.state(n) == "synced" for n in nodes), f"{nodes} to take writes"
         )
 
-    def ring(self, node: NodeId) -> set[NodeId]:
-        """The members of the ring the node is in; none while it gathers or recovers."""
-        srp = self._running(node).endpoint.srp
-        return set(srp.members) if srp.phase == "operational" else set()
-
-    def ring_id(self, node: NodeId) -> RingId:
-        """Of the ring it installed last: another one each time a ring is formed."""
-        return self._running(node).endpoint.srp.ring_id
-
-    def rings(self) -> list[set[NodeId]]:
-        """All rings there are now."""
-        found = {(r.endpoint.srp.ring_id, tuple(sorted(self.ring(r.me)))) for h in self._up() if (r := h.node)}
-        return [set(members) for _, members in sorted(found)]
-
-    def quorate(self) -> set[NodeId]:
-        """Who says "quorate" to a client now."""
-        return {host.me for host in self._up() if (answer := host.answer()) is not None and answer.quorate}
-
-    def verdict(self, node: NodeId) -> str:
-        """Why, in the words of `clusterctl quorum`."""
-        process = self._host(node).process
-        told = [event.verdict for event in process.events if isinstance(event, Told)] if process is not None else []
-        return told[-1].reason if told else ""
-
-    def writable(self, node: NodeId) -> bool:
-        return self._running(node).replica.status().writable
-
-    def why_read_only(self, node: NodeId) -> str:
-        """What stands behind `Read-only:` in `clusterctl status`."""
-        running = self._host(node).node
-        return running.replica.status().reason if running is not None else "it does not run"
-
-    def kind(self, node: NodeId) -> str | None:
-        """Of the open primary: majority, narrow; None: none is open."""
-        return self._running(node).replica.status().kind
-
-    def held_only_by(self, node: NodeId) -> set[NodeId]:
-        """`Narrow: held only by` in `clusterctl status`."""
-        return set(self._running(node).replica.status().held_only_by)
-
-    def state(self, node: NodeId) -> str:
-        """`Store:` in `clusterctl status`: synced, syncing, damaged, disk_error."""
-        return self._running(node).replica.status().state
-
-    def generation(self, node: NodeId) -> int:
-        """Which cluster key it uses: 1 is the first."""
-        return self._running(node).endpoint.security.current_key.generation
-
-    def told_removed(self, node: NodeId) -> bool:
-        """Has this node heard that it was taken out of the cluster?"""
-        return any(notice.node == node for notice in self.stage.administrator.log.notices)
-
-    def data_set(self, node: NodeId) -> set[NodeId]:
-        """Who holds data with a vote, as `node` has it."""
-        return set(self._running(node).replica.status().data_set)
-
-    def revision(self, node: NodeId) -> int:
-        return self._running(node).replica.status().revision
-
-    def leader(self, node: NodeId) -> NodeId | None:
-        """Whose log leads in the node's present configuration, as it chose."""
-        choice = self._running(node).replica._primary.choice
-        return choice.leader if choice is not None else None
-
-    def on_disk(self, call: Call) -> set[NodeId]:
-        """Whose disks hold the operation now, running or not."""
-        return {node for node, host in self.stage.hosts.items() if host.storage.holds(call.id)}
-
-    def set_aside(self, call: Call) -> set[NodeId]:
-        """Who lists the operation under `clusterctl fs discarded`."""
-        return {node for node, host in self.stage.hosts.items() if call.id in host.storage.discarded()}
-
     # -- the end ---------------------------------------------------------------------------------------------
 
     def converges(self) -> None:
@@ -416,99 +351,3 @@ class Play:
         if not self.converged:
             self.converges()
         self.stage.judge()
-
-    def _host(self, node: NodeId) -> Host:
-        return self.stage.hosts[node]
-
-    def _up(self) -> list[Host]:
-        return [host for host in self.stage.hosts.values() if host.up]
-
-    def _running(self, node: NodeId) -> Node:
-        running = self._host(node).node
-        if running is None:
-            raise self.stage.fail(f"node {node} does not run")
-        return running
-
-    def __str__(self) -> str:
-        """How all nodes stand, for who reads a failure."""
-        parts = []
-        for host in self._up():
-            assert host.node is not None
-            srp, status = host.node.endpoint.srp, host.node.replica.status()
-            store = "writable" if status.writable else status.reason
-            parts.append(f"n{host.me}: {srp.phase} {srp.ring_id} {list(srp.members)}, {status.state}, {store}")
-        return "; ".join(parts) or "nobody runs"
-
-
-class Story:
-    """What a story is given: call it once for its cluster."""
-
-    def __init__(self, name: str, watched: frozenset[NodeId] = frozenset(), echo: Print = print) -> None:
-        self.name = name
-        self.play: Play | None = None
-        self.fork = Fork()
-        self._watched = watched
-        self._echo = echo
-
-    def __call__(
-        self,
-        nodes: int,
-        *,
-        votes: dict[NodeId, int] | None = None,
-        links: int = 1,
-        administered: tuple[str, ...] = (),
-        **quorum: Any,
-    ) -> Play:
-        """A cluster of `nodes` machines, all off. votes: of those that have not one.  quorum: of QuorumOptions.
-
-        administered: what an operator will do in it ("set-expected", "remove", ...): the checkers must know.
-        """
-        assert self.play is None, "one story, one cluster"
-        all_votes = {node: (votes or {}).get(node, 1) for node in range(1, nodes + 1)}
-        plan = plan_of(self.name, all_votes, QuorumOptions(votes=all_votes, **quorum), links, administered)
-        self.play = Play(Stage(plan, self._watched, self._echo), self.fork)
-        self.play.stage.workload.stop()
-        return self.play
-
-    def over(self) -> None:
-        """The story has been told."""
-        if self.play is not None:
-            self.play.over()
-
-    def tell(self, teller: Teller) -> Violation | None:
-        """Tell all of it: the first broken promise, or None. In a copy (branches.py) this does not return."""
-        collecting = gc.isenabled()
-        gc.disable()  # a run keeps nearly all it makes until its end: looking through it meanwhile finds nothing
-        try:
-            broken = self._told(teller)
-        finally:
-            if collecting:
-                gc.enable()
-        if self.fork.is_copy:
-            self.fork.tell_end(broken)
-        return broken
-
-    def _told(self, teller: Teller) -> Violation | None:
-        try:
-            teller(self)
-            self.over()
-        except Violation as violation:
-            return violation
-        except Exception as error:  # whatever a node raises is a failure of its own: no input may make it
-            at = self.play.stage.clock.now if self.play is not None else 0.0
-            if isinstance(error, AssertionError) and (line := _line_of(error, teller)):
-                found = f" ({' '.join(str(error).split())})" if str(error) else ""  # pytest tells the values
-                return Violation(at, "story", f"not so: {line}{found}; {self.play}")
-            return Violation(at, "no exception", "".join(traceback.format_exception(error)).rstrip())
-        return None
-
-
-Teller = Callable[[Story], None]
-
-
-def _line_of(error: AssertionError, teller: Teller) -> str:
-    """The assertion that failed, if it stands in the story itself."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    if last.filename != inspect.getsourcefile(teller):
-        return ""
-    return linecache.getline(last.filename, last.lineno or 0).strip()

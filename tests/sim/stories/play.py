@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.sim.history import Violation
 from tests.sim.stories.branches import WHOLE
-from tests.sim.stories.language import Story, Teller
+from tests.sim.stories.story import Story, Teller
 from tests.sim.trace import Print
 from transport.ids import NodeId
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.sim.stories.language import Story
+from tests.sim.stories.story import Story
 
 
 def test_a_newcomer_joins_the_minority_first(story: Story) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.sim.stories.language import Story
+from tests.sim.stories.story import Story
 
 
 def test_a_disk_lost_at_one_of_two_that_are_up(story: Story) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sim.stories.language import Story
+from tests.sim.stories.story import Story
 
 pytestmark = pytest.mark.timeout(600)  # of a busy machine; ten seconds of work each
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.sim.stories.language import Story
+from tests.sim.stories.story import Story
 
 
 def test_last_man_standing_down_to_one(story: Story) -> None:

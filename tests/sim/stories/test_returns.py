@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.sim.stories.language import Story
+from tests.sim.stories.story import Story
 
 
 def test_all_power_off_and_return_one_by_one(story: Story) -> None:

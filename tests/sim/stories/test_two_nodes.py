@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.sim.stories.language import Story
+from tests.sim.stories.story import Story
 
 
 def test_two_nodes_without_an_option(story: Story) -> None:
