@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from transport.config import LinkConfig, NodeConfig, TransportConfig
 from transport.core import SilentLog
+from transport.events import PathChange
 from transport.ids import LinkId, NodeId, RingId
 from transport.link.events import Address, PathSend
 from transport.link.links import OVERHEAD_SESSION, LinkEvent, Links, canonical
@@ -130,3 +131,16 @@ class Net:
 
     def up(self, node: NodeId, peer: NodeId, link: LinkId) -> bool:
         return bool(self.row(node, peer, link).state == "up")
+
+
+def up_net(nodes: int = 2, links: int = 1, **settings: object) -> Net:
+    """All paths are up."""
+    net = Net(nodes, links, **settings)  # type: ignore[arg-type]
+    net.run(2.0)
+    assert all(row.state == "up" for n in net.links for row in net.links[n].rows())
+    return net
+
+
+def changes(net: Net, node: int) -> list[tuple[int, int, bool]]:
+    """Which paths of the node went up or down: peer, link, up."""
+    return [(e.peer, e.link, e.up) for _, e in net.told(node, PathChange)]  # type: ignore[union-attr]
