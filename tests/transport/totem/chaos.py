@@ -133,7 +133,7 @@ def run(seed: int, nodes: int | None = None, seconds: float = 12.0, log: bool = 
     net.run(1.0)
     if net.loss == 0 and sum(node.srp.stats.gathers for node in net.nodes.values()) != gathers:
         raise AssertionError("a ring of all, with nothing wrong, was given up")
-    faults["beats"] = net.check_leases()
+    faults["beats"] = net.leases.check()
     faults["deliveries"] = check(net.traces)
     for trace_node in net.nodes.values():
         stats = trace_node.srp.stats

@@ -9,7 +9,8 @@ from __future__ import annotations
 import statistics
 import sys
 
-from tests.transport.totem.net import Net, Node
+from tests.transport.totem.net import Net
+from tests.transport.totem.node import Node
 from transport.events import Delivery, Progress
 
 FSYNC = 0.0003

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
+from tests.transport.totem.attacker import Attacker
 from tests.transport.totem.evs import Crash, Trace, Violation
+from tests.transport.totem.leases import Leases
+from tests.transport.totem.node import Node, Path
+from tests.transport.totem.pings import PING, Pings
 from transport.config import TotemConfig
 from transport.errors import QueueFull
 from transport.events import Beat, ConfigurationChange, Delivery, Persist, Progress
-from transport.ids import NO_RING, NodeId, RingId
-from transport.totem.messages import ProgressReport
+from transport.ids import NodeId
 from transport.totem.srp import Srp
-
-PING = 0.100
-PING_TIMEOUT = 0.300
 
 
 class NodeLog:
@@ -42,36 +41,10 @@ class NodeLog:
     debug = info = warning = error = _line
 
 
-@dataclass
-class Path:
-    """One node's idea of the path to one peer, from pings answered."""
-
-    pongs: int = 0
-    heard: float = -1e9
-    up: bool = False
-
-
-@dataclass
-class Node:
-    id: NodeId
-    srp: Srp
-    trace: Trace
-    incarnation: int
-    alive: bool = True
-    paused_until: float | None = None
-    inbox: list[tuple[Any, ...]] = field(default_factory=list)
-    paths: dict[NodeId, Path] = field(default_factory=dict)
-    wake: float | None = None
-    claims: dict[NodeId, int] = field(default_factory=dict)
-    on_delivery: Callable[[Node, Delivery], None] | None = None
-
-
 class Net:
     """Nodes 1..n. delay: (least, most) seconds per datagram, `late` of them up to 0.5 s more; order is not kept.
 
-    copies: the share of ring datagrams that somebody without keys brings to others than it was sent to, up to `held`
-    seconds later. (Twice to the same one it comes to nothing: the replay window.)  keeps_reports: he keeps half of the
-    progress datagrams, and lets each pass at the moment at which it would do most harm in a later ring.
+    copies, held, keeps_reports: what somebody without keys does (attacker.py).
     """
 
     def __init__(
@@ -95,9 +68,9 @@ class Net:
         self.ids = list(range(1, n + 1))
         self.votes = votes or dict.fromkeys(self.ids, 1)
         self.delay, self.loss, self.duplicate, self.late, self.fsync = delay, loss, duplicate, late, fsync
-        self.copies, self.held, self.keeps_reports = copies, held, keeps_reports
-        self._kept: dict[NodeId, list[tuple[NodeId, bytes]]] = defaultdict(list)
-        self._attacker = random.Random(seed + 1)  # of its own: the rest of a run stays as it is without
+        self._attacker = Attacker(self, seed, copies, held, keeps_reports)
+        self._pings = Pings(self)
+        self.leases = Leases(self.config.token)
         self.pings = pings  # False: rows come from an oracle, PING_TIMEOUT late; for many nodes
         self.now = 100.0
         self.log: list[tuple[float, NodeId, str]] = []
@@ -109,8 +82,6 @@ class Net:
         self.drop: Callable[[NodeId, NodeId, str, bytes], bool] | None = None
         self.trace: Callable[[str], None] | None = None
         self.on_log: Callable[[NodeId, str], None] | None = None
-        self.exclusions: list[tuple[NodeId, int, NodeId, float]] = []  # (who, incarnation, by whom, when)
-        self.beats: dict[tuple[NodeId, int, NodeId], list[tuple[float, float]]] = {}  # sent, echoed
         self.watch: Callable[[Node, Any], None] | None = None
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
@@ -141,23 +112,11 @@ class Net:
         node.paths = {peer: Path() for peer in self.ids if peer != id_}
         srp.start(self.now)
         self.pump(node)
-        self.at(self.now + self.rng.random() * PING, lambda: self._ping(node) if self.pings else self._oracle(node))
+        self.at(
+            self.now + self.rng.random() * PING,
+            lambda: self._pings.ping(node) if self.pings else self._pings.oracle(node),
+        )
         return node
-
-    def _oracle(self, node: Node) -> None:
-        """Rows as pings would have found them, without the pings."""
-        if not node.alive or self.nodes.get(node.id) is not node:
-            return
-        for peer, path in node.paths.items():
-            other = self.nodes.get(peer)
-            both = (peer, node.id) not in self.cuts and (node.id, peer) not in self.cuts
-            if both and other is not None and other.alive and other.paused_until is None:
-                path.heard, path.up = self.now, True
-            elif self.now - path.heard > PING_TIMEOUT:
-                path.up = False
-        if node.paused_until is None:
-            self._rows(node)
-        self.at(self.now + PING / 2, lambda: self._oracle(node))
 
     def crash(self, id_: NodeId) -> None:
         node = self.nodes[id_]
@@ -233,8 +192,7 @@ class Net:
 
     def transmit(self, source: NodeId, to: NodeId, kind: str, what: Callable[[], None], frame: bytes = b"") -> None:
         self.sent[kind] += 1
-        if frame and kind != "progress" and self._attacker.random() < self.copies:
-            self._copy(source, to, frame)
+        self._attacker.hear(source, to, kind, frame)
         if (source, to) in self.cuts or self.rng.random() < self.loss:
             return
         if self.drop is not None and self.drop(source, to, kind, frame):
@@ -243,24 +201,10 @@ class Net:
         copies = 2 if self.duplicate and self.rng.random() < self.duplicate else 1
         if self.late and self.rng.random() < self.late:
             high += 0.5
-        if self.keeps_reports and kind == "progress" and self._attacker.random() < 0.5:
-            self._kept[to].append((source, frame))
+        if self._attacker.keep(source, to, kind, frame):
             return
         for _ in range(copies):
             self.at(self.now + low + (high - low) * self.rng.random(), what)
-
-    def _copy(self, source: NodeId, to: NodeId, frame: bytes) -> None:
-        incarnation = self.nodes[source].incarnation
-
-        def bring(other: NodeId) -> None:
-            if self.nodes[source].incarnation == incarnation:  # the keys of a process end with it
-                self._deliver(other, "frame", source, frame)
-
-        for other in self.ids:
-            if other not in (source, to) and self._attacker.random() < 0.5:
-                self.at(
-                    self.now + self.delay[0] + self.held * self._attacker.random(), lambda other=other: bring(other)
-                )
 
     def _deliver(self, to: NodeId, *arguments: Any) -> None:
         node = self.nodes.get(to)
@@ -273,37 +217,16 @@ class Net:
 
     def _hand(self, node: Node, kind: str, source: NodeId, data: Any, pump: bool = True) -> None:
         if kind == "frame":
-            if self._kept:
-                self._let_pass(node)
+            self._attacker.let_pass(node)
             node.srp.receive(source, data, self.now)
         elif kind == "progress":
             node.srp.receive_progress(source, data, self.now)
         elif kind == "ping":
-            ring = node.srp.echo(source, self.now)
-            self.transmit(
-                node.id,
-                source,
-                "pong",
-                lambda: self._deliver(source, "pong", node.id, (node.incarnation, data, self.now, ring)),
-            )
+            self._pings.answer(node, source, data)
         else:
-            self._pong(node, source, *data)
+            self._pings.pong(node, source, *data)
         if pump:
             self.pump(node)
-
-    def _let_pass(self, node: Node) -> None:
-        """A report of an ended ring that would make `node` believe that a member has what it lacks."""
-        ring = node.srp._membership.installed
-        if ring is None or node.srp.phase != "operational":
-            return
-        for source, frame in self._kept[node.id]:
-            report, other = ProgressReport.decode(frame), self.nodes[source].srp._membership.installed
-            if report.ring_id == ring.ring_id or other is None or other.ring_id != ring.ring_id:
-                continue
-            if other.ring.window.aru < report.aru <= ring.ring.seq:
-                self._kept[node.id].remove((source, frame))
-                node.srp.receive_progress(source, frame, self.now)
-                return
 
     def pump(self, node: Node) -> None:
         srp = node.srp
@@ -346,7 +269,7 @@ class Net:
             if isinstance(event, Delivery) and event.safe and not event.transitional:
                 self._check_had(node, event)
             if isinstance(event, ConfigurationChange) and event.regular:
-                self._note_exclusions(node, event)
+                self.leases.installed(node, event, self.alive(), self.now)
             if isinstance(event, Delivery) and node.on_delivery is not None:
                 node.on_delivery(node, event)
         elif isinstance(event, Persist):
@@ -362,7 +285,7 @@ class Net:
             self.at(self.now + self.fsync * (0.5 + self.rng.random()), done)
         elif isinstance(event, Beat):
             for peer in event.peers:
-                self._beat(node, peer, event.sent_at, event.sent_at)
+                self.leases.beat(node, peer, event.sent_at, event.sent_at)
         elif isinstance(event, Progress):
             node.claims = event.values
         if self.watch is not None:
@@ -391,63 +314,6 @@ class Net:
         node.trace.sent.append((len(node.trace.events), payload, safe))
         self.pump(node)
         return payload
-
-    # The link layer: pings both ways, three lost pongs bring a path down, two running bring it up
-
-    def _ping(self, node: Node) -> None:
-        if not node.alive or self.nodes.get(node.id) is not node:
-            return
-        if node.paused_until is None:
-            for peer in node.paths:
-                self.transmit(
-                    node.id,
-                    peer,
-                    "ping",
-                    lambda peer=peer, sent_at=self.now: self._deliver(peer, "ping", node.id, sent_at),
-                )
-                path = node.paths[peer]
-                if self.now - path.heard > PING_TIMEOUT and path.pongs:
-                    path.pongs = 0
-                    if path.up:
-                        path.up = False
-            self._rows(node)
-        self.at(self.now + PING, lambda: self._ping(node))
-
-    def _pong(self, node: Node, peer: NodeId, incarnation: int, sent_at: float, echoed_at: float, ring: RingId) -> None:
-        path = node.paths[peer]
-        path.heard = self.now
-        path.pongs += 1
-        if path.pongs >= 2 and not path.up:
-            path.up = True
-            self._rows(node)
-        if ring != NO_RING and ring == node.srp.ring_id:
-            self._beat(node, peer, sent_at, echoed_at)
-
-    # The lease: nobody may be left out while it may still trust a verdict
-
-    def _beat(self, node: Node, peer: NodeId, sent_at: float, echoed_at: float) -> None:
-        self.beats.setdefault((node.id, node.incarnation, peer), []).append((sent_at, echoed_at))
-
-    def _note_exclusions(self, node: Node, change: ConfigurationChange) -> None:
-        for other in self.alive():
-            if change.incarnations.get(other.id) != other.incarnation:
-                self.exclusions.append((other.id, other.incarnation, node.id, self.now))
-
-    def check_leases(self) -> int:
-        """No node is left out of a ring by one whose echo could still keep its lease alive; beats looked at."""
-        total = 0
-        for who, incarnation, by, when in self.exclusions:
-            for sent_at, echoed_at in self.beats.get((who, incarnation, by), ()):
-                total += 1
-                assert echoed_at > when or sent_at <= when - 0.8 * self.config.token, (
-                    f"n{by} left n{who} out at {when:.3f}, and had echoed what it sent at {sent_at:.3f}"
-                )
-        return total
-
-    def _rows(self, node: Node) -> None:
-        row = frozenset(peer for peer, path in node.paths.items() if path.up)
-        node.srp.set_reachable(row, self.now)
-        self.pump(node)
 
     # Questions
 

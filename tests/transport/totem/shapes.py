@@ -21,7 +21,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tests.transport.totem.evs import check
-from tests.transport.totem.net import Net, Node
+from tests.transport.totem.net import Net
+from tests.transport.totem.node import Node
 from transport.events import ConfigurationChange
 from transport.ids import NO_RING, NodeId, RingId
 

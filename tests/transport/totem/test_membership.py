@@ -108,7 +108,7 @@ def test_pauses(seconds: float, expelled: bool) -> None:
     assert net.formed([1, 2, 3])
     assert (net.nodes[1].srp.ring_id != before) is expelled
     check(net.traces)
-    net.check_leases()
+    net.leases.check()
 
 
 def test_a_process_that_wakes_after_the_token_timeout_gathers_first() -> None:
@@ -214,7 +214,7 @@ def test_a_removed_node_is_out_once_its_verdict_has_run_out() -> None:
     assert net.until(lambda: net.formed([1, 3])) < TOKEN + 0.100
     net.run(2.0)
     assert net.formed([1, 3])
-    assert net.check_leases()
+    assert net.leases.check()
 
 
 def test_an_added_node_joins() -> None:

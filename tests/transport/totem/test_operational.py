@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.transport.totem.evs import check
-from tests.transport.totem.net import Net, Node
+from tests.transport.totem.net import Net
+from tests.transport.totem.node import Node
 from transport.config import TotemConfig
 from transport.errors import QueueFull, Refused, TooLarge
 from transport.events import Beat, Delivery, Progress
