@@ -52,7 +52,8 @@ def build(
     peers = {node.id: node.identity for node in transport.nodes.values() if node.id != me}
     replica = Replica(me, remembered.store, StoreSettings(durable=config.durability == "disk"), entropy, now, log)
     replica.set_nodes(config.votes, now)
-    security = Security(me, private_key, peers, keyring, entropy, now, log)
+    ring_seq = max(remembered.ring_seq, replica.highest_ring_seq)
+    security = Security(me, private_key, peers, keyring, entropy, now, log, birth=ring_seq)
     remembered.removals.forget(transport.nodes)
     for removed in remembered.removals:
         security.bury(removed.node, removed.identity, removed.date, removed.by)
@@ -67,7 +68,7 @@ def build(
             entropy,
             now,
             log,
-            ring_seq_reserved=max(remembered.ring_seq, replica.highest_ring_seq),
+            ring_seq_reserved=ring_seq,
             incarnation=int.from_bytes(entropy(4), "big"),
             name=lambda node: changes.config.name_of(node),
         ),

@@ -73,7 +73,7 @@ def prologue(generation: int, initiator: NodeId, responder: NodeId) -> bytes:
 
 
 def encode_stamp(incarnation: int, stamp: int) -> bytes:
-    """Payload of the init: this process, and how many inits it has made."""
+    """Payload of the init: this process, and a number that rises with each of its inits, and with each process."""
     return _STAMP.pack(incarnation, stamp)
 
 

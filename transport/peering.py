@@ -32,6 +32,8 @@ from transport.session import (
     Tombstone,
 )
 
+MAX_BIRTH: Final = (1 << 31) - 1
+"""The highest birth that stamps tell apart; a stamp is 64 bits and must never end."""
 MAX_TOMBSTONES: Final = 64
 MAX_SENDS: Final = 1024
 INIT_INTERVAL: Final = 0.4
@@ -57,9 +59,16 @@ class Peering:
     """All pairs of this node. True between any two calls: every session in the table belongs to a pair."""
 
     def __init__(
-        self, me: NodeId, private_key: bytes, keyring: Keyring, dropped: Dropped, entropy: Entropy, now: float
+        self,
+        me: NodeId,
+        private_key: bytes,
+        keyring: Keyring,
+        dropped: Dropped,
+        entropy: Entropy,
+        now: float,
+        birth: int,
     ) -> None:
-        """BadArgument if the private key is not 32 bytes."""
+        """birth: see Security. BadArgument if the private key is not 32 bytes."""
         if len(private_key) != KEY_SIZE:
             raise BadArgument(f"identity key of {len(private_key)} bytes, {KEY_SIZE} expected")
         self.me = me
@@ -73,12 +82,12 @@ class Peering:
         self.sessions: dict[int, Session] = {}
         self.initiations: dict[int, Initiation] = {}
         self.sends: deque[SecuritySend] = deque()
+        self._stamp = min(birth, MAX_BIRTH) << 32  # higher than any of an earlier process, as long as that is true
         self.begin_incarnation(now)
 
     def begin_incarnation(self, now: float) -> None:
         """At the start, and when nothing counted before can be trusted any more: all begins anew."""
         self._incarnation = int.from_bytes(self._entropy(8), "big")
-        self._stamp = 0
         self._gate = Gate(self._entropy, now)
         for pair in (*self.pairs.values(), *self.tombs.values()):
             self.cut(pair)
@@ -231,7 +240,7 @@ class Peering:
         if incarnation == pair.incarnation:
             pair.stamp = stamp
         while len(pair.pending) >= MAX_PENDING:
-            self.end(next(iter(pair.pending.values())))
+            self.end(pair.oldest_pending())
         message = noise.write_message(handshake.encode_incarnation(self._incarnation))
         session = Session(
             pair,

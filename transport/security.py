@@ -73,6 +73,7 @@ class Security:
     me, private_key: this node and its X25519 identity (32 bytes).
     peers:           the other listed nodes and their public identities (ourselves among them is ignored).
     keyring:         changed through this object only from now on.
+    birth:           a number from this node's disk that was lower when any of its earlier processes started, 0 or more.
     Raises BadArgument if a key is not usable.
     """
 
@@ -85,6 +86,7 @@ class Security:
         entropy: Entropy,
         now: float,
         log: Log,
+        birth: int,
     ) -> None:
         self.me = me
         self._log = log
@@ -93,7 +95,7 @@ class Security:
         self._exchange = KeyExchange(keyring, self._own, log)
         self._peer_keys = self._exchange.peer_keys.table
         self.dropped: Dropped = self._exchange.dropped
-        self._peering = Peering(me, private_key, keyring, self.dropped, entropy, now)
+        self._peering = Peering(me, private_key, keyring, self.dropped, entropy, now, birth)
         self._peering.reconfigure(peers)
         self._sessions = self._peering.sessions
         self.events = self._exchange.events

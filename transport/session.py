@@ -38,6 +38,8 @@ PENDING_LIFE: Final = 5.0
 """Seconds a handshake of either side may take."""
 MAX_PENDING: Final = 8
 """Answered inits of one peer, and unanswered ones of ours to it: one for each link."""
+NEWEST: Final = MAX_PENDING // 2
+"""Of the answered ones, so many with the highest stamps do not make room for others."""
 WINDOW: Final = 4096
 MAX_PAST: Final = 16
 
@@ -238,6 +240,16 @@ class Pair:
         if incarnation in self._past:
             return True
         return any(s.incarnation == incarnation and stamp <= s.stamp for s in self.pending.values())
+
+    def oldest_pending(self) -> Session:
+        """Which of the answered inits makes room for another.
+
+        Calls of processes that ended can be sent again in any number, and one we have not met before is not known for
+        what it is; but its stamp is lower than that of the process that runs. So the highest stay. A process that lost
+        its ring seq has low ones, too: there is room besides, by turns.
+        """
+        newest = sorted(self.pending.values(), key=lambda session: session.stamp)[-NEWEST:]
+        return next(session for session in self.pending.values() if session not in newest)
 
     def establish(self, session: Session, me: NodeId, now: float) -> list[Session]:
         """`session` proved itself: it becomes current, or previous if the current one is preferred.

@@ -66,7 +66,7 @@ class Memory:
         for n in range(1, nodes + 1):
             self.boot(n)
 
-    def boot(self, n: int, removals: Removals | None = None) -> None:
+    def boot(self, n: int, removals: Removals | None = None, ring_seq: int = 0) -> None:
         who = Who(node=str(n))
 
         def loader(text: bytes) -> Loaded:
@@ -79,7 +79,7 @@ class Memory:
             loader,
             private(n),
             Keyring(FIRST_GENERATION, SECRET),
-            Remembered(removals=removals or Removals()),
+            Remembered(ring_seq=ring_seq, removals=removals or Removals()),
             lambda: 1_700_000_000,
             entropy_of(f"{n}" + "+" * self._boots.setdefault(n, 0)),
             self.now,

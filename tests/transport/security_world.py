@@ -79,8 +79,14 @@ class World:
         for node in range(1, self.count + 1):
             self.start(node)
 
-    def start(self, node: NodeId, keyring: Keyring | None = None, peers: set[NodeId] | None = None) -> Security:
-        """Start (or restart) a node: a new incarnation, nothing remembered."""
+    def start(
+        self,
+        node: NodeId,
+        keyring: Keyring | None = None,
+        peers: set[NodeId] | None = None,
+        birth: int | None = None,
+    ) -> Security:
+        """Start (or restart) a node: a new incarnation, nothing remembered. birth: what its disk says, else the next."""
         self._starts += 1
         others = peers if peers is not None else set(range(1, self.count + 1))
         self.logs[node] = ListLog()
@@ -94,6 +100,7 @@ class World:
             entropy((self.seed, node, self._starts)),
             self.now,
             self.logs[node],
+            self._starts if birth is None else birth,
         )
         return self.nodes[node]
 
