@@ -86,7 +86,7 @@ class World:
         peers: set[NodeId] | None = None,
         birth: int | None = None,
     ) -> Security:
-        """Start (or restart) a node: a new incarnation, nothing remembered. birth: what its disk says, else the next."""
+        """Start (or restart) a node: a new incarnation, nothing remembered. birth: from its disk, else the next."""
         self._starts += 1
         others = peers if peers is not None else set(range(1, self.count + 1))
         self.logs[node] = ListLog()
