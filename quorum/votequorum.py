@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-from quorum import reasons
+from quorum import overlap, reasons
 from quorum.electorate import Device, Electorate, configured_expected
 from quorum.events import Multicast, SavedState, SaveState, Verdict
 from quorum.lease import Lease
@@ -295,11 +295,18 @@ class Votequorum:
     # -- configuration ---------------------------------------------------------------------------------------
 
     def objection(self, options: QuorumOptions) -> str:
-        """Why `options` should not be put in force now: this node would lose its quorum by it. "" if not."""
+        """Why `options` should not be put in force now: this node would lose its quorum by it, or somebody who is cut
+        off in the middle of the change could keep it. "" if not."""
         e = self._electorate
         if not e.quorate:
             return ""
         newcomer = e.newcomer_of(options)
+        return self._costs_quorum(options, newcomer) or overlap.objection(
+            e.options, e.newcomer, options, newcomer, e.members
+        )
+
+    def _costs_quorum(self, options: QuorumOptions, newcomer: NodeId) -> str:
+        e = self._electorate
         value = e.expected_by(options, newcomer)
         if not value and options.votes == e.options.votes and options.two_node == e.options.two_node:
             return ""

@@ -160,4 +160,13 @@ MUTANTS: list[Mutant] = [
         within=100,
         where=lambda plan: plan.settings.quorum.device,
     ),
+    Mutant(
+        "any-change-of-votes-in-one-step",
+        "quorum/overlap.py",
+        "    if must_meet(old, new) or not old.have_majority(members)",
+        "    if new.votes or not old.have_majority(members)",
+        "Q4",
+        "A configuration may follow another though majorities of the two need not have a node in common.",
+        harness="story:test_two_removed_at_once_and_a_cut_at_the_last_agreement",
+    ),
 ]

@@ -46,17 +46,85 @@ def test_newcomer_beside_the_cluster_is_not_quorate_with_a_minority() -> None:
     assert [world.quorate(n) for n in (1, 2, 3, 4)] == [True, True, False, False]
 
 
-@pytest.mark.parametrize("added", [{4: 2}, {4: 1, 5: 1}])
+@pytest.mark.parametrize("added", [{5: 2}, {5: 1, 6: 1}])
 def test_more_than_one_new_vote_counts_at_once(added: dict[int, int]) -> None:
     """Left out until they join, two new votes with a minority could be quorate beside the old majority."""
-    world = World(options_of(3))
-    world.ring(1, 2, 3)
+    world = World(options_of(4))
+    world.ring(1, 2, 3, 4)
     options = replace(world.options, votes={**world.options.votes, **added})
     assert world.nodes[1].objection(options) == ""
-    world.reconfigure(options, 1, 2, 3)
-    assert world.numbers(1) == (5, 3, 3, True)
-    world.ring(1, 2)
+    world.reconfigure(options, 1, 2, 3, 4)
+    assert world.numbers(1) == (6, 4, 4, True)
+    world.ring(1, 2, 3)
     assert not world.quorate(1)
+
+
+@pytest.mark.parametrize(
+    ("members", "votes"),
+    [
+        ((1, 2, 3), {1: 1, 2: 1, 3: 1}),
+        ((1, 2, 3, 4, 5), dict.fromkeys(range(1, 8), 1)),
+        ((1, 2, 3), {1: 1, 2: 1, 3: 1, 4: 1, 6: 1}),
+        ((1, 2, 3, 4, 5), {1: 1, 2: 1, 3: 3, 4: 1, 5: 1}),
+    ],
+    ids=["two removed", "two added", "one for another", "two votes more"],
+)
+def test_what_could_leave_two_majorities_is_refused(members: tuple[int, ...], votes: dict[int, int]) -> None:
+    """Q1 across a change, of five nodes: who is cut off before the last agreement runs the old configuration on."""
+    world = World(options_of(5))
+    world.ring(*members)
+    assert "too much at once" in world.nodes[1].objection(replace(world.options, votes=votes))
+
+
+def test_one_after_the_other_nobody_is_locked_out() -> None:
+    """Two of five are gone for good: removed one by one, and two others added one by one, no step is refused."""
+    world = World(options_of(5))
+    world.ring(1, 2, 3)
+    for gone in (5, 4):
+        options = replace(world.options, votes={n: v for n, v in world.options.votes.items() if n != gone})
+        assert world.nodes[1].objection(options) == ""
+        world.reconfigure(options, 1, 2, 3)
+    assert world.numbers(1) == (3, 3, 2, True)
+    present = [1, 2, 3]
+    for new in (6, 7):
+        options = with_nodes(world.options, new)
+        assert world.nodes[1].objection(options) == ""
+        world.reconfigure(options, *present)
+        world.start(new)
+        present.append(new)
+        world.ring(*present)
+    assert world.numbers(1) == (5, 5, 3, True)
+
+
+def test_one_more_waits_for_the_one_before() -> None:
+    """{1,4,5} by a list with 4 and 5 beside {2,3} by one where 4 is not expected yet: 4 must have joined before."""
+    world = World(options_of(3))
+    world.ring(1, 2, 3)
+    world.reconfigure(with_nodes(world.options, 4), 1, 2, 3)
+    assert "one node at a time" in world.nodes[1].objection(with_nodes(world.options, 5))
+
+
+def test_a_part_made_quorate_by_hand_may_remove_all_others_at_once() -> None:
+    """An operator's override promises nothing (Q1), and by single steps its quorum would be lost."""
+    world = World(options_of(5))
+    world.ring(1, 2)
+    world.nodes[1].set_expected(2)
+    world.deliver()
+    assert world.quorate(1)
+    assert world.nodes[1].objection(replace(world.options, votes={1: 1, 2: 1})) == ""
+    one_less = replace(world.options, votes=dict.fromkeys((1, 2, 3, 4), 1))
+    assert "quorum would be lost" in world.nodes[1].objection(one_less)
+
+
+@pytest.mark.parametrize("changes", [{"expected_votes": 3}, {"device": True, "device_votes": 2}], ids=str)
+def test_where_two_parts_may_be_quorate_anyway_no_step_is_too_much(changes: dict[str, int]) -> None:
+    """expected_votes below the sum of all, or a device: nothing is promised that a large step could break."""
+    world = World(options_of(5, **changes))
+    world.ring(1, 2, 3, 4, 5)
+    world.nodes[1].set_expected(5)
+    world.deliver()
+    options = replace(world.options, votes=dict.fromkeys((1, 2, 3), 1))
+    assert "too much" not in world.nodes[1].objection(options)
 
 
 def test_a_returning_node_does_not_lower_what_the_others_expect() -> None:

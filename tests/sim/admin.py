@@ -311,10 +311,11 @@ class Administrator:
         """A new version of the same."""
         return self._propose(host, self._draft(host), "nothing")
 
-    def take_out(self, host: Host, node: NodeId) -> Change:
-        """Remove `node` from the list, at `host`."""
+    def take_out(self, host: Host, *nodes: NodeId) -> Change:
+        """Remove `nodes` from the list in one change, at `host`."""
         draft = self._draft(host)
-        draft.remove(node)
+        for node in nodes:
+            draft.remove(node)
         return self._propose(host, draft, "remove")
 
     def bring_in(self, host: Host, node: NodeId) -> Change:

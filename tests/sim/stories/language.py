@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable
 from cfs.messages import Kind, Operation
 from clusterd.node import Node
 from tests.sim.build import CONFIG, FOREIGN
-from tests.sim.checkers import administration
 from tests.sim.checkers.administration import DONE, Change
 from tests.sim.disk import Generation
 from tests.sim.history import ACKED, FAILED, REFUSED, UNKNOWN, Call
@@ -196,28 +195,24 @@ class Play(Questions):
         """Take `nodes` out of the nodelist at another one, and reload; until that is in force."""
         self._changed(self.stage.administrator.take_out(self._host(at), *nodes))
 
-    def cannot_remove(self, *nodes: NodeId, at: NodeId) -> str:
-        """The same is refused; why."""
-        change = self.stage.administrator.take_out(self._host(at), *nodes)
-        self.until(lambda: change.outcome != "", f"an answer to {change.what}")
-        if change.outcome != administration.REFUSED:
-            raise self.stage.fail(f"{change.what} at node {change.node} {change.outcome}: {change.why}")
-        return change.why
-
-    def remove_unheard(self, *nodes: NodeId, at: NodeId, by: NodeId) -> None:
+    def remove_unheard(self, *nodes: NodeId, at: NodeId, by: NodeId) -> str:
         """The same, in force at every member but `by`: it hears nothing any more from the moment when another has the
-        last agreement."""
+        last agreement. Why it was refused, "" when it was not."""
         before = self._running(by).changes.config.config_version
-        members = [self._running(node) for node in self.ring(at)]
+        members = [self._running(node) for node in sorted(self.ring(at))]
+        heard = [node for node in members if node.me != by]
         rule = self.lose(
-            lambda m: m.receiver == by and any(n.changes.config.config_version > before for n in members), times=None
+            lambda m: m.receiver == by and any(node.changes.config.config_version > before for node in heard),
+            times=None,
         )
-        self.stage.administrator.take_out(self._host(at), *nodes)
-        others = [node for node in members if node.me != by]
-        self.until(lambda: all(n.changes.config.config_version > before for n in others), "a change in force")
+        change = self.stage.administrator.take_out(self._host(at), *nodes)
+        self.until(
+            lambda: change.outcome == REFUSED or all(n.changes.config.config_version > before for n in heard), "an end"
+        )
         rule.left = 0
         if self._running(by).changes.config.config_version > before:
             raise self.stage.fail(f"node {by} has heard of the change")
+        return change.why
 
     def add(self, node: NodeId, at: NodeId, joins: bool = True) -> None:
         """List a new machine at a member, reload, give it its files and switch it on; until it has joined, or else

@@ -39,3 +39,29 @@ def test_a_node_that_cannot_take_a_shorter_token(story: Story) -> None:
     s.give_address(3)
     s.heal()
     s.formed()
+
+
+def test_two_removed_at_once_and_a_cut_at_the_last_agreement(story: Story) -> None:
+    """Q1: 4 and 5 are away and are to be removed. Were it done in one step, and 3 cut off just before it heard the last
+    agreement, {1,2} would have 2 of 3 votes and {3,4,5} 3 of 5: so that is refused, and says what to do."""
+    s = story(5, administered=("remove",))
+    s.formed()
+    s.split([1, 2, 3], [4, 5])
+    s.settled([1, 2, 3], [4, 5])
+    s.ready(1, 2, 3)
+    refused = s.remove_unheard(4, 5, at=2, by=3)
+    s.split([1, 2], [3, 4, 5])
+    s.settled([1, 2], [3, 4, 5])
+    s.run(1.0)
+    assert s.quorate() == {3, 4, 5}
+    assert "one node at a time" in refused
+    s.split([1, 2, 3], [4, 5])
+    s.settled([1, 2, 3], [4, 5])
+    s.ready(1, 2, 3)
+    s.remove(4, at=2)
+    s.ready(1, 2, 3)
+    assert s.remove_unheard(5, at=2, by=3) == ""
+    s.split([1, 2], [3, 5], [4])
+    s.settled([1, 2], [3, 5], [4])
+    s.run(1.0)
+    assert s.quorate() == {1, 2}
