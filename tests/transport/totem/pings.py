@@ -44,13 +44,8 @@ class Pings:
     def answer(self, node: Node, source: NodeId, sent_at: float) -> None:
         """A ping has come: a pong for the ring that the node stands for."""
         net = self._net
-        ring = node.srp.echo(source, net.now)
-        net.transmit(
-            node.id,
-            source,
-            "pong",
-            lambda: net._deliver(source, "pong", node.id, (node.incarnation, sent_at, net.now, ring)),
-        )
+        said = (node.incarnation, sent_at, net.now, node.srp.echo(source, net.now))
+        net.transmit(node.id, source, "pong", lambda: net._deliver(source, "pong", node.id, said))
 
     def pong(self, node: Node, peer: NodeId, incarnation: int, sent_at: float, echoed_at: float, ring: RingId) -> None:
         """The answer to what was sent at `sent_at`; ring: the one that the peer stood for when it answered."""
