@@ -27,7 +27,7 @@ from clusterd.realtime import freeze_garbage
 from tests.cfs.building import mkdir, put, records, rm, run
 from tests.cfs.cluster import Cluster
 from tests.cfs.hosts import Node
-from tests.sim.disk import Generation
+from tests.sim.generation import Generation
 
 ENTRIES = 262_144
 SIZE = 100  # bytes of a file

@@ -13,57 +13,19 @@ none.
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter, deque
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import dataclass
 from random import Random
 
 from cfs.disk import Adopt, AppendLog, Checkpoint, DiskRequest, MarkCommit, StoreHealth, StoreImage, TruncateTail
-from cfs.entries import StateDelta, StateImage
-from cfs.records import START, Lineage, LogPosition, LogRecord, RecordKind
+from cfs.entries import StateDelta
+from cfs.records import Lineage, LogPosition, LogRecord, RecordKind
+from tests.sim.generation import Discarded, Generation, tear
 from transport.core import earliest
-from transport.errors import WireError
 
 PROBE = 1.0  # a failed disk is tried again so often
 UNSYNCED = 0.05  # of an fsync's time: what writing alone takes
-SECTOR = 512  # bytes that are written whole or not at all
 QUIESCENCE = 1.0  # a commit mark nothing else carried is on disk after so long
-
-
-@dataclass
-class Discarded:
-    """What was set aside: the records of a dropped tail, or a whole generation."""
-
-    reason: str
-    records: list[LogRecord]
-    image: StateImage | None = None
-    position: LogPosition = START
-
-
-@dataclass
-class Generation:
-    """One store. log: encoded records from `first` on, of which those > position.index are the tail.
-
-    synced: the log index up to which it is on the platter; beyond, it is written, and a power loss may take it.
-    torn: what a crash left of a record behind the end.
-    """
-
-    number: int = 0
-    image: StateImage = field(default_factory=StateImage)
-    position: LogPosition = START
-    lineage: Lineage = field(default_factory=Lineage)
-    first: LogPosition = START  # the position before the first retained record
-    log: list[bytes] = field(default_factory=list)
-    commit_index: int = 0
-    synced: int = 0
-    torn: bytes = b""
-
-    def end_index(self) -> int:
-        return self.first.index + len(self.log)
-
-    def end(self) -> LogPosition:
-        return LogRecord.decode(self.log[-1]).position if self.log else self.first
 
 
 @dataclass
@@ -128,7 +90,7 @@ class SimDisk:
         if store is None:
             lost = "the store is gone" if marker else "no store yet"
             return StoreImage(StoreHealth.MISSING, lost, marker=marker)
-        records, message = self._readable(store)
+        records, message = store.readable()
         retained = tuple(r for r in records if r.index <= store.position.index)
         tail = tuple(r for r in records if r.index > store.position.index)
         health = StoreHealth.DAMAGED if message else StoreHealth.OK
@@ -154,11 +116,7 @@ class SimDisk:
 
     def position(self, index: int) -> LogPosition | None:
         """Of the record at `index` as a process would find it now; None: not there, or only in the tree."""
-        store = self._store
-        if store is None or not store.first.index <= index <= store.end_index():
-            return None
-        at = index - store.first.index
-        return LogRecord.decode(store.log[at - 1]).position if at else store.first
+        return self._store.position_of(index) if self._store is not None else None
 
     def end(self) -> LogPosition | None:
         """Where the log ends; None: there is no store."""
@@ -249,11 +207,9 @@ class SimDisk:
         if power and store is not None and store.synced < store.end_index():
             keep = self._random.randint(store.synced, store.end_index())
             self.did["unsynced"] += keep < store.end_index()
-            torn = store.log[keep - store.first.index] if keep < store.end_index() else torn
-            del store.log[keep - store.first.index :]
-            store.commit_index = min(store.commit_index, keep)
+            torn = store.lose_tail(keep) if keep < store.end_index() else torn
         if store is not None and torn is not None:
-            store.torn = _tear(torn)
+            store.torn = tear(torn)
             self.did["torn inside"] += bool(store.torn)
         self._power_on()
 
@@ -263,22 +219,15 @@ class SimDisk:
 
     def rot(self, index: int) -> bool:
         """Flip a bit in the log record at `index`; False if it is not in the log (any more)."""
-        store = self._store
-        if store is None or not store.first.index < index <= store.end_index():
-            return False
-        at = index - store.first.index - 1
-        data = bytearray(store.log[at])
-        data[self._random.randrange(57, len(data)) if len(data) > 57 else 30] ^= 1 << self._random.randrange(8)
-        store.log[at] = bytes(data)
-        return True
+        return self._store is not None and self._store.rot(index, self._random)
 
     def backup(self) -> Generation | None:
         """A copy of the store without the marker, as an administrator may make one."""
-        return _copy(self._store)
+        return self._store.copy() if self._store is not None else None
 
     def restore(self, saved: Generation | None) -> None:
         """Put an old copy in place of the store."""
-        self._store = _copy(saved)
+        self._store = saved.copy() if saved is not None else None
 
     # --- inside --------------------------------------------------------------------------------------------------
 
@@ -339,12 +288,8 @@ class SimDisk:
         store = self._store
         if store is None:
             return "no store to append to: adopt one first"
-        end = store.end()
-        for record in request.records:
-            if not record.follows(end):
-                return f"record {record.index} does not follow the log's end at {end.index}"
-            store.log.append(record.encode())
-            end = record.position
+        if (wrong := store.append(request.records)) is not None:
+            return wrong
         self._commit(max(request.commit_index, self._mark))
         if request.sync:
             store.synced = store.end_index()
@@ -368,7 +313,7 @@ class SimDisk:
         )
         new.synced = new.end_index()
         if old is not None:
-            records, damage = self._readable(old)
+            records, damage = old.readable()
             if request.set_aside or damage:
                 self.discarded.append(Discarded(request.reason or damage, records, old.image, old.position))
         self._store = new
@@ -406,8 +351,7 @@ class SimDisk:
         self._commit(position.index)
         drop = position.index - store.first.index - self._retain
         if drop > 0:
-            store.first = LogRecord.decode(store.log[drop - 1]).position
-            del store.log[:drop]
+            store.drop_first(drop)
         self._mark_here(store)
         return None
 
@@ -426,39 +370,3 @@ class SimDisk:
                 return
         self._suspect = False
         self._marker = (store.number, end)
-
-    def _readable(self, store: Generation) -> tuple[list[LogRecord], str]:
-        """The records up to the first damaged one, and what is wrong with that."""
-        records: list[LogRecord] = []
-        end = store.first
-        for data in store.log:
-            record = LogRecord.decode(data)
-            if not record.follows(end):
-                return records, f"log record {end.index + 1}: checksum does not match"
-            records.append(record)
-            end = record.position
-        try:
-            record = LogRecord.decode(store.torn)
-        except WireError:
-            return records, ""
-        return [*records, *([record] if record.follows(end) else [])], ""
-
-
-def _copy(store: Generation | None) -> Generation | None:
-    return replace(store, image=store.image.copy(), log=list(store.log)) if store else None
-
-
-def _tear(data: bytes) -> bytes:
-    """Some of the sectors on which a record lies, the others still empty; nothing where it lies on one. Drawn by what
-    is in it, and not by the world's luck: whoever sees that it is no record goes on as if nothing of it were there."""
-    random = Random(zlib.crc32(data))
-    first = SECTOR - random.randrange(SECTOR)  # bytes up to the end of the sector on which it begins
-    cuts = [0, *range(first, len(data), SECTOR), len(data)]
-    parts = [data[one:other] for one, other in pairwise(cuts)]
-    there = [random.random() < 0.5 for _ in parts]
-    if len(parts) < 2 or not any(there):
-        return b""
-    if all(there):
-        there[random.randrange(len(parts))] = False
-    torn = b"".join(part if is_there else bytes(len(part)) for part, is_there in zip(parts, there, strict=True))
-    return torn if random.random() < 0.5 or there[-1] else torn[: cuts[-2]]  # the file has grown already, or not

@@ -15,7 +15,7 @@ from cfs.disk import StoreHealth
 from tests.sim.attacker import Attacker
 from tests.sim.clock import Clock
 from tests.sim.device import Arbiter
-from tests.sim.disk import Generation
+from tests.sim.generation import Generation
 from tests.sim.network import Change, Network, PathKey
 from tests.sim.snapshot import Snapshot
 from tests.sim.storage import Storage

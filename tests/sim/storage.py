@@ -12,7 +12,8 @@ from random import Random
 from cfs.disk import Adopt, AppendLog, Checkpoint, DiskRequest, MarkCommit, StoreHealth, StoreImage, TruncateTail
 from cfs.records import DataSet, EpochRecord, LogRecord, RecordKind
 from tests.sim.clock import Clock
-from tests.sim.disk import Generation, SimDisk
+from tests.sim.disk import SimDisk
+from tests.sim.generation import Generation
 from transport.events import Persist
 from transport.ids import NodeId, RingId
 

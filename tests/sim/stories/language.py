@@ -18,7 +18,7 @@ from cfs.messages import Kind, Operation
 from clusterd.node import Node
 from tests.sim.build import CONFIG, FOREIGN
 from tests.sim.checkers.administration import DONE, Change
-from tests.sim.disk import Generation
+from tests.sim.generation import Generation
 from tests.sim.history import ACKED, FAILED, REFUSED, UNKNOWN, Call
 from tests.sim.network import PathKey, address_of
 from tests.sim.stories.branches import Crashes, Fork, Stretch, lose_each
