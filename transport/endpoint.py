@@ -265,7 +265,9 @@ class Endpoint:
         elif isinstance(event, ReachabilityChange):
             self.security.members(event.row, now)
             self.srp.set_reachable(event.row, now)
-            if not event.reachable:
+            if event.reachable:
+                self.security.reached(event.peer, now)
+            else:
                 self.srp.suspect(event.peer, now)
         else:
             self.events.append(event)

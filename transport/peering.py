@@ -101,9 +101,11 @@ class Peering:
         session = pair.current
         if session is None or now >= session.expires:
             return True
-        if session.restricted:
-            return False  # the peer fetches the current key first and then calls
         current = self._keyring.current.generation
+        if session.restricted:
+            # The peer fetches the current key first and then calls. But if the call was ours, its key has retired
+            # since, and the peer may have the current one already: then it waits for us.
+            return session.initiator and pair.holds.get(current, 0) > 0
         age = now - session.made_at
         return (
             session.made_at < pair.refresh_after

@@ -307,6 +307,13 @@ class Security:
             pair.attempts = 0
             self._tell(pair, now)
 
+    def reached(self, peer: NodeId, now: float) -> None:
+        """A path to it is up again: what was said in vain till then is said now, not when its turn would come."""
+        pair = self._peering.pairs.get(peer)
+        if pair is not None and pair.retry_at is not None:
+            pair.attempts = 0
+            self._tell(pair, now)
+
     def members(self, reachable: frozenset[NodeId], now: float) -> None:
         """Who must confirm a new sender key before it is used; ourselves and strangers in it count for nothing."""
         self._required = reachable

@@ -95,6 +95,30 @@ def test_old_key_opens_nothing_but_the_new_one() -> None:
     assert not world.received[1] and not world.ring_works(2, 1)
 
 
+def test_a_call_answered_when_its_key_has_retired_is_followed_by_another() -> None:
+    """Both have the current key by then: neither waits for the other to fetch it, until the session ends."""
+    world = World()
+    retired = Keyring(2, NEXT)
+    retired.retire(1, SECRET)
+    world.start(1, retired)
+    held: list[Packet] = []
+    world.filter = lambda packet: [] if packet.sender == 1 and held.append(packet) is None else [packet]
+    world.ping(only=2)
+    world.settle()
+    world.nodes[2].add_cluster_key(2, NEXT, world.now)  # as from a third node
+    world.nodes[2].use_cluster_key(2, world.now)
+    world.nodes[2].drop_cluster_key(1)
+    world.filter = lambda packet: [packet]
+    assert held
+    for packet in held:
+        world.deliver(packet)
+    world.settle()
+    assert generations(world, 1) == generations(world, 2) == [1]
+    world.run(2.0)
+    assert generations(world, 1) == generations(world, 2) == [2]
+    assert world.connected() and world.ring_works(1, 2) and world.ring_works(2, 1)
+
+
 def test_forgotten_generation_is_silence() -> None:
     """A generation neither live nor retired: not answered."""
     world = World(count=2)
