@@ -10,7 +10,7 @@ from collections.abc import Callable
 from random import Random
 
 from cfs.disk import Adopt, AppendLog, Checkpoint, DiskRequest, MarkCommit, StoreHealth, StoreImage, TruncateTail
-from cfs.records import DataSet, EpochRecord, LogRecord, RecordKind
+from cfs.records import DataSet, EpochKind, EpochRecord, LogRecord, RecordKind
 from tests.sim.clock import Clock
 from tests.sim.disk import SimDisk
 from tests.sim.generation import Generation
@@ -48,7 +48,7 @@ class Storage:
         # Operations on this disk: epoch and index of their records; None: only in the tree's outcomes.
         self._place: dict[bytes, tuple[RingId, int] | None] = {}
         self.end = 0  # the log index up to which everything is on this disk
-        self._data_sets: list[tuple[int, dict[NodeId, int]]] = []  # votes, from this log index on
+        self._data_sets: list[tuple[int, DataSet]] = []  # each from this log index on
         self.store = SimDisk(random)
         self.files: dict[str, bytes] = {}
         self.slow = 1.0
@@ -124,7 +124,7 @@ class Storage:
             self.transfers += bool(request.image.index)
             self._place = dict.fromkeys(request.image.outcomes)
             first = request.lineage.data_set
-            self._data_sets = [(request.position.index, dict(first.votes))]
+            self._data_sets = [(request.position.index, first)]
             self.data_sets.add((first.version, tuple(sorted(first.votes.items()))))
             self.end = request.position.index
             self._note_records(request.records)
@@ -142,16 +142,23 @@ class Storage:
                 self.ever_logged.add(ident)
             elif record.kind is RecordKind.DATA_SET:
                 data_set = DataSet.decode(record.body)
-                self._data_sets.append((record.index, dict(data_set.votes)))
+                self._data_sets.append((record.index, data_set))
                 self.data_sets.add((data_set.version, tuple(sorted(data_set.votes.items()))))
             elif record.kind is RecordKind.EPOCH:
                 epoch = EpochRecord.decode(record.body)
                 self.epochs[epoch.ring_id] = epoch
+                self._void_change(epoch)
+
+    def _void_change(self, epoch: EpochRecord) -> None:
+        """A narrow epoch cannot finish a change of the data set: it goes on with the one before."""
+        before = [data_set for _, data_set in self._data_sets if data_set.version <= epoch.data_set]
+        if epoch.kind is EpochKind.NARROW and before and before[-1] != self._data_sets[-1][1]:
+            self._data_sets.append((epoch.first_index, before[-1]))
 
     def _read_again(self) -> None:
         image = self.store.peek()
         self._place = dict.fromkeys(image.state.outcomes)
-        self._data_sets = [(image.position.index, dict(image.lineage.data_set.votes))]
+        self._data_sets = [(image.position.index, image.lineage.data_set)]
         self._note_records(image.retained)
         self._note_records(image.tail)
         self.end = image.tail[-1].index if image.tail else image.position.index
@@ -164,7 +171,7 @@ class Storage:
         place = self._place.get(operation)
         if place is None:
             return None
-        return next((votes for index, votes in reversed(self._data_sets) if index <= place[1]), None)
+        return next((dict(one.votes) for index, one in reversed(self._data_sets) if index <= place[1]), None)
 
     @property
     def failing(self) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from cfs.disk import Adopt, AppendLog, StoreHealth, TruncateTail
 from cfs.entries import StateImage
 from cfs.messages import Kind, Operation
-from cfs.records import START, Lineage, LogPosition, LogRecord, RecordKind
+from cfs.records import START, DataSet, EpochKind, EpochRecord, Lineage, LogPosition, LogRecord, RecordKind
 from tests.sim.clock import Clock
 from tests.sim.snapshot import put_back, take
 from tests.sim.storage import Storage
@@ -137,3 +137,20 @@ def test_a_machine_put_back_has_the_disk_it_had_and_its_marker_agrees() -> None:
     assert (image.health, image.end.index, saved.reading) == (StoreHealth.OK, 2, 7.0)
     assert bench.disk.files == {"votequorum": b"3 0"}
     assert not bench.disk.holds(ident(3)) and ident(3) in bench.disk.ever_logged
+
+
+def test_a_narrow_epoch_voids_a_change_of_the_data_set() -> None:
+    """It goes on with the set before (cfs/log.py): what is logged from then on is judged by that one."""
+    bench = Bench()
+    three, two = DataSet(1, {1: 1, 2: 1, 3: 1}), DataSet(2, {1: 1, 2: 1})
+    bench.disk.request(Adopt(2, StateImage(), START, Lineage((), three)))
+    bench.wait()
+    change = LogRecord.after(bench.end, EPOCH, RecordKind.DATA_SET, two.encode())
+    ring = RingId(8, 1, 7)
+    epoch = EpochRecord(ring, EPOCH, change.index + 1, 1, EpochKind.NARROW, 0, (1, 3))
+    opening = LogRecord.after(change.position, ring, RecordKind.EPOCH, epoch.encode())
+    bench.end = opening.position
+    bench.disk.request(AppendLog(3, (change, opening)))
+    bench.disk.request(AppendLog(4, bench.records(1)))
+    bench.wait()
+    assert bench.disk.data_set_of(ident(2)) == three.votes
