@@ -316,15 +316,13 @@ class Cluster:
         self.processes.stop()
         clock.run(plan.faults_end + liveness.RING_WITHIN * slowness)
         listed = self.administrator.listed()
-        conditions = self._conditions_of_nodes()
-        liveness.check_ring(clock.now, listed, conditions)
-        clock.run(plan.faults_end + liveness.STORE_WITHIN * slowness)
-        conditions = self._conditions_of_nodes()
-        if self._two_histories(conditions):
-            self._say("two histories have met, as they may here: an operator must choose, the run ends")
-            self._check_while_it_runs()
+        if self._two_histories():  # of the configuration perhaps too, and who is listed in one is not in the other
             return
-        liveness.check_store(clock.now, conditions)
+        liveness.check_ring(clock.now, listed, self._conditions_of_nodes())
+        clock.run(plan.faults_end + liveness.STORE_WITHIN * slowness)
+        if self._two_histories():
+            return
+        liveness.check_store(clock.now, self._conditions_of_nodes())
         last = [self.workload.write_at(node) for node in listed]
         if self._one_line:
             self.administrator.calm()
@@ -343,14 +341,21 @@ class Cluster:
         self._finish()
         self._check()
 
-    def _two_histories(self, conditions: list[liveness.Condition]) -> bool:
-        """The alarm for which the product cannot do more. `durability: memory` promises nothing over a loss of all
-        power: one node's disk may have acknowledged writes that all others lost, who went on without it. And a disk
-        that was put back, with its marker, tells nobody so where all who know better are away: with it others go on."""
-        if not any("both committed by a data majority" in condition.reason for condition in conditions):
+    def _two_histories(self) -> bool:
+        """The alarm for which the product cannot do more; the run ends. `durability: memory` promises nothing over a
+        loss of all power: one node's disk may have acknowledged writes that all others lost, who went on without it.
+        And a disk that was put back, with its marker, tells nobody so where all who know better are away: with it
+        others go on."""
+        if not any(
+            "both committed by a data majority" in condition.reason for condition in self._conditions_of_nodes()
+        ):
             return False
         put_back = any(fault.kind in ("rollback", "snapshot") for fault in self.plan.faults)
-        return put_back or (self.history.in_memory and bool(self.history.power_losses))
+        if not put_back and not (self.history.in_memory and self.history.power_losses):
+            return False
+        self._say("two histories have met, as they may here: an operator must choose, the run ends")
+        self._check_while_it_runs()
+        return True
 
     def _rot_in_memory(self) -> None:
         """S4: the trees of all members are compared while anything is written, and who has another one is resynced."""
