@@ -33,6 +33,7 @@ from clusterd.control.server import ControlServer
 from clusterd.control.shapes import Cut
 from clusterd.node import NodeEvent
 from clusterd.notify import Notifier
+from clusterd.past import WentBack
 from clusterd.realtime import spare_new_tree
 from clusterd.reconfigure import Concluded
 from clusterd.sealed import read_sealed, seal, set_aside
@@ -244,6 +245,8 @@ class Daemon:
                 self._writer.write(self._options.state / removals.NAME, seal(event.data), self._removals_written)
             case Concluded():
                 self._writer.when_saved(lambda saved: self.backend.told_concluded(event, saved))
+            case WentBack():
+                self._went_back([self.node.changes.config.name_of(node) for node in event.tellers])
             case Removed() | RemovedNotice():
                 self._teller.removed(event)
                 if isinstance(event, Removed):
@@ -409,6 +412,12 @@ class Daemon:
             os._exit(1)
         self._log.warning("this virtual machine may go on from a snapshot: new keys with all nodes")
         self._driver.call(self.node.renew_keys)
+
+    def _went_back(self, tellers: list[str]) -> None:
+        """The same, and no hypervisor told: other nodes remember what this process has not done yet."""
+        who = f"{', '.join(tellers)} remember{'s' if len(tellers) == 1 else ''} more of this node than it does itself"
+        self._log.warning(f"{who}: its machine was put back to a snapshot with its memory; clusterd starts anew")
+        os._exit(1)
 
     def _beat(self) -> None:
         if self._notify.watchdog_interval is not None:

@@ -23,6 +23,7 @@ from cfs.status import Event as StoreEvent
 from cfs.status import Multicast as StoreMulticast
 from clusterd.changes import Changes, ConfigApplied, KeysChanged, Removed
 from clusterd.handover import Handover, Tell
+from clusterd.past import Past, WentBack
 from clusterd.reconfigure import Apply, Concluded, Kind, Outside, Reconfigure
 from clusterd.reconfigure import Multicast as ConfigMulticast
 from clusterd.removals import Removal, Removals, RemovalsChanged
@@ -35,7 +36,7 @@ from transport.core import Entropy, Log, earliest
 from transport.endpoint import Endpoint, Transmit
 from transport.endpoint import Told as TransportTold
 from transport.errors import ClusterError, NoQuorum, QueueFull, Refused
-from transport.events import Beat, ConfigurationChange, Delivery, PathChange, PeerWord, Persist, Progress
+from transport.events import Beat, ConfigurationChange, Delivery, PathChange, PeerWord, Persist, Progress, Recalled
 from transport.exchange import ClusterKeyLearned, RemovedNotice
 from transport.groups import GroupChange, GroupMessage, Groups
 from transport.groups import Multicast as GroupMulticast
@@ -67,6 +68,7 @@ NodeEvent = (
     | RemovalsChanged
     | RemovedNotice
     | Concluded
+    | WentBack
 )
 """What the shell sees: disk requests and outcomes of the store, files to write, and what subscribers are told."""
 
@@ -96,6 +98,7 @@ class Node:
         self.reconfigure.exclusion = changes.config.transport.totem.token
         self.removals = removals
         self.handover = Handover()
+        self.past = Past(me)
         self.rotation = Rotation(changes, endpoint.security, self.reconfigure, removals)
         self.reconfigure.outside = self.rotation.outside
         self.groups = Groups(me, log)
@@ -136,7 +139,7 @@ class Node:
         # What most pongs bring. A beat concerns quorum alone; to a yes it gives more time, and no deadline changes.
         while events and votequorum.told_yes and isinstance(beat := events[0], Beat):
             events.popleft()
-            votequorum.beat(beat.peers, beat.sent_at, now)
+            self._beat(beat, now)
         if events or self._unsent or self._lapsed or self._goodbye_at is not None:
             self._pump(now)
 
@@ -283,6 +286,7 @@ class Node:
                 self.reconfigure.next_timeout(),
                 self.rotation.next_timeout(),
                 self.handover.next_timeout(),
+                self.past.next_timeout(),
                 self._goodbye_at,
                 self._outcomes_until,
                 self._disk_late_at,
@@ -310,6 +314,9 @@ class Node:
             self.replica.left(now)
         if self._goodbye_at is not None and now >= self._goodbye_at:
             self._goodbye(now)
+        past_due = self.past.next_timeout()
+        if past_due is not None and now >= past_due:
+            self._look_back(now)
         self.handover.handle_timeout(now, self.changes.config.config_version, self.votequorum.quorate(now))
         self._endpoint_due(now)
         for core in (self.replica, self.reconfigure):
@@ -343,7 +350,7 @@ class Node:
             moved = bool(self._unsent) and self._retry_unsent()
             while endpoint.events and (event := endpoint.next_event()) is not None:
                 if isinstance(event, Beat):  # the commonest; it concerns quorum alone, which is asked next
-                    self.votequorum.beat(event.peers, event.sent_at, now)
+                    self._beat(event, now)
                 else:
                     self._on_transport(event, now)
                     moved = True
@@ -456,10 +463,31 @@ class Node:
         elif isinstance(event, PeerWord):
             ours, quorate = self.changes.config, self.votequorum.quorate(now)
             self.handover.receive(event.sender, event.payload, now, ours.config_version, ours.text, quorate)
+        elif isinstance(event, Recalled):
+            if self.past.told(event.peer, now):
+                name = self.changes.config.name_of(event.peer)
+                self._log.warning(
+                    f"{name} remembers more of this node than it does itself: its answers do not count here"
+                )
+                self._look_back(now)
         else:
             if isinstance(event, PathChange):
                 self._look_outside(now)
             self._events.append(event)
+
+    def _beat(self, beat: Beat, now: float) -> None:
+        """Who remembers more of us than we do answers for a verdict of the past."""
+        peers, tellers = beat.peers, self.past.tellers
+        if tellers:
+            peers = tuple(peer for peer in peers if peer not in tellers)
+        self.votequorum.beat(peers, beat.sent_at, now)
+
+    def _look_back(self, now: float) -> None:
+        """Do we believe that this machine was put back with its memory?"""
+        votes, reached = self.changes.config.votes, self.endpoint.links.reachable()
+        if self.past.believes(votes, reached, self.votequorum.suffice, now):
+            self.endpoint.end()
+            self._events.append(WentBack(tuple(sorted(self.past.tellers))))
 
     def _look_outside(self, now: float) -> None:
         members = self.configuration.members if self.configuration is not None else ()

@@ -364,6 +364,11 @@ class Votequorum:
         """May this node act now?"""
         return self._told.quorate and now < self.lease_until(now)
 
+    def suffice(self, votes: int) -> bool:
+        """Whether so many, with those of a device that we cast, make a node quorate at present, by count."""
+        e = self._electorate
+        return votes + (e.device_votes if e.device.cast else 0) >= e.quorum
+
     def lease_until(self, now: float) -> float:
         """When the present yes ends if nothing more is heard: minus infinity without one, infinity if we suffice."""
         if not self._told.quorate:

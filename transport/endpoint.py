@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transport.config import TransportConfig
-from transport.events import Beat, ConfigurationChange, Delivery, PathChange, PeerWord, Persist, Progress
+from transport.events import Beat, ConfigurationChange, Delivery, PathChange, PeerWord, Persist, Progress, Recalled
 from transport.exchange import ClusterKeyLearned, RemovedNotice, SessionUp
 from transport.ids import LinkId, NodeId
 from transport.link.events import Address, MtuChange, ReachabilityChange
@@ -26,7 +26,17 @@ from transport.security import Security
 from transport.totem.srp import Srp
 from transport.totem.stats import Send
 
-Told = Delivery | ConfigurationChange | Progress | PathChange | PeerWord | Persist | ClusterKeyLearned | RemovedNotice
+Told = (
+    Delivery
+    | ConfigurationChange
+    | Progress
+    | PathChange
+    | PeerWord
+    | Recalled
+    | Persist
+    | ClusterKeyLearned
+    | RemovedNotice
+)
 Event = Told | Beat
 
 
@@ -60,6 +70,7 @@ class Endpoint:
         """What next_event() has to tell; poll_transmit() may bring about more."""
         self.running = False
         """Others may hear of us, and we hear them."""
+        self._ended = False  # by end()
         self._wanted = False  # start() was called
         self._silent = False  # all parts said all they had to say, and nothing was put in since
         links.echo = srp.echo
@@ -149,6 +160,12 @@ class Endpoint:
         self.srp.leave(now)
         self._pump(now)
 
+    def end(self) -> None:
+        """At once and for good: nothing more goes out, and nothing is heard. Nobody is told."""
+        self._ended = True
+        self._wanted = self.running = False
+        self.out.clear()
+
     def reconfigure(self, config: TransportConfig, resolve: Resolve, now: float) -> None:
         """Nodes, addresses, links, priorities, timing: live. Raises BadArgument and changes nothing, if an identity
         is no usable key."""
@@ -167,6 +184,8 @@ class Endpoint:
     def poll_transmit(self, now: float) -> Transmit | None:
         if not self.out and not self._silent:
             self._pump(now)
+        if self._ended:
+            self.out.clear()
         return self.out.popleft() if self.out else None
 
     def next_event(self) -> Event | None:

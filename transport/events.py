@@ -82,6 +82,16 @@ class PathChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Recalled:
+    """`peer` told, in our session, of something this process sent that it has not sent yet (transport/link/memory.py).
+
+    So the machine was put back in time with its memory, or the peer does not tell the truth.
+    """
+
+    peer: NodeId
+
+
+@dataclass(frozen=True, slots=True)
 class Persist:
     """Write `value` to the file `name` durably (temp, fsync, rename, fsync dir), then call persisted(receipt)."""
 

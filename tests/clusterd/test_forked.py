@@ -38,3 +38,15 @@ def test_where_that_is_not_sure_new_keys_must_do(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "_exit", end)
     Daemon._machine_forked(daemon(did), False)  # type: ignore[arg-type]
     assert did == ["this virtual machine may go on from a snapshot: new keys with all nodes", "keys"]
+
+
+def test_a_machine_put_back_that_only_other_nodes_notice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the hypervisor tells: the process ends at once."""
+    did: list[str] = []
+    monkeypatch.setattr(os, "_exit", end)
+    with pytest.raises(Ended, match="1"):
+        Daemon._went_back(daemon(did), ["hp2", "hp3"])  # type: ignore[arg-type]
+    assert did == [
+        "hp2, hp3 remember more of this node than it does itself: its machine was put back to a snapshot with its "
+        "memory; clusterd starts anew"
+    ]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from transport.config import TransportConfig
 from transport.core import Entropy, Log
 from transport.errors import WireError
-from transport.events import Beat, PathChange
+from transport.events import Beat, PathChange, Recalled
 from transport.ids import NO_RING, LinkId, NodeId, RingId
 from transport.link import packets
 from transport.link.events import Address, MtuChange, PathRow, PathSend, ReachabilityChange
@@ -30,7 +30,7 @@ OVERHEAD_SESSION = OVERHEAD_RING  # both: 16 bytes of header and a 16-byte tag
 _QUEUE_MAX = 1024  # answers and pings waiting for poll_transmit; above, the newest is dropped
 
 Resolve = dict[tuple[NodeId, LinkId], Address]
-LinkEvent = PathChange | ReachabilityChange | MtuChange | Beat
+LinkEvent = PathChange | ReachabilityChange | MtuChange | Beat | Recalled
 _Mark = tuple[bool, Address, int]
 
 
@@ -106,6 +106,9 @@ class Links:
         if isinstance(message, packets.Ping):
             before = (path.up, path.address, path.mtu.size)
             path.pinged(message, source, now)
+            if path.remembered:
+                path.remembered = False
+                self.events.append(Recalled(peer))
             self._want(_Wanted(peer, path, packets.PONG, source, message.id))
             self._changed(peer, path, before, now)
         elif isinstance(message, packets.Pong):

@@ -9,7 +9,8 @@ All fields are big-endian and unsigned.
     PROBE      type 0x03, flags, id u64, size u16, padding
     PROBE_ACK  type 0x04, flags, id u64, size u16
 
-flags bit 0, in a ping: "I hear you on this link". Other bits are sent as zero and ignored.
+flags, in a ping: bit 0 "I hear you on this link", bit 1 "the id is one of memory.py". Other bits are sent as zero and
+ignored.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from transport.ids import RingId
 
 PING, PONG, PROBE, PROBE_ACK = 0x01, 0x02, 0x03, 0x04
 _HEARS = 0x01
+_TELLS = 0x02
 
 _PING = struct.Struct("!BBQ")
 _PONG = struct.Struct("!BBQQHI")
@@ -31,13 +33,17 @@ PROBE_HEAD = _PROBE.size
 
 @dataclass(slots=True)
 class Ping:
-    """Asks for a pong. id: the sender's, unique on its path; hears: the sender hears us on this link."""
+    """Asks for a pong. id: the sender's, unique on its path; hears: the sender hears us on this link.
+
+    tells: the id is one of memory.py; older versions send any.
+    """
 
     id: int
     hears: bool
+    tells: bool = False
 
     def encode(self) -> bytes:
-        return _PING.pack(PING, _HEARS if self.hears else 0, self.id)
+        return _PING.pack(PING, (_HEARS if self.hears else 0) | (_TELLS if self.tells else 0), self.id)
 
 
 @dataclass(slots=True)
@@ -81,7 +87,7 @@ def decode(payload: bytes) -> Ping | Pong | Probe | ProbeAck:
     kind = payload[0] if size else -1
     if kind == PING and size == _PING.size:
         _, flags, number = _PING.unpack(payload)
-        return Ping(number, bool(flags & _HEARS))
+        return Ping(number, bool(flags & _HEARS), bool(flags & _TELLS))
     if kind == PONG and size == _PONG.size:
         _, _, number, seq, rep, incarnation = _PONG.unpack(payload)
         return Pong(number, RingId(seq, rep, incarnation))

@@ -19,6 +19,7 @@ import math
 
 from transport.config import LinkConfig
 from transport.link.events import Address
+from transport.link.memory import Memory
 from transport.link.mtu import PathMtu
 from transport.link.packets import Ping
 from transport.link.quality import Quality
@@ -50,8 +51,8 @@ class Path:
         "_grace_until",
         "_hold",
         "_last_main",
-        "_next_id",
         "_next_ping",
+        "_next_probe",
         "_phase",
         "_pings",
         "_refused_at",
@@ -66,12 +67,14 @@ class Path:
         "disabled",
         "heard_at",
         "link",
+        "memory",
         "mtu",
         "name",
         "peer_hears",
         "quality",
         "reason",
         "refused_down",
+        "remembered",
         "rx_bytes",
         "rx_packets",
         "settled_at",
@@ -100,12 +103,14 @@ class Path:
         self.disabled: str | None = None  # why this node cannot use the link at all
         self.settled_at = now
         self.standby = False  # up, but no data goes this way
+        self.memory = Memory(first_id)
+        self.remembered = False  # the peer told of a ping that this process has not sent yet
         self.answered = -NEVER  # send time of the newest ping that was answered
         self.heard_at = -NEVER  # when the peer's last ping came
         self.peer_hears = False  # what it said
         self.tx_packets = self.rx_packets = self.tx_bytes = self.rx_bytes = 0
         self._phase = phase
-        self._next_id = first_id
+        self._next_probe = first_id
         self._flight: dict[int, _Flight] = {}
         self._pings = 0
         self._row = 0  # pongs in a row
@@ -206,7 +211,7 @@ class Path:
     def ping(self, address: Address, now: float) -> Ping:
         """Make a ping that goes to `address` now, and keep its stamp."""
         main = address == self.address
-        number = self.take_id()
+        number = self.memory.next_id()
         self._flight[number] = (now, address, main)
         if len(self._flight) > _FLIGHT_MAX:
             del self._flight[next(iter(self._flight))]
@@ -218,7 +223,7 @@ class Path:
                 self._down_at = now + timeout - slack if self.up else NEVER
             self._last_main = now
             self._refused_pinged = self._refused_at > -NEVER
-        return Ping(number, self.hears(now))
+        return Ping(number, self.hears(now), tells=True)
 
     def call_at(self) -> Address:
         """Where the next handshake goes: as pings do, to the configured address in turn while the path is down.
@@ -231,9 +236,9 @@ class Path:
         return self.configured if self._called_configured else self.address
 
     def take_id(self) -> int:
-        """The next number for a ping or probe of this path."""
-        number = self._next_id
-        self._next_id = (number + 1) & 0xFFFFFFFFFFFFFFFF
+        """The next number for a probe of this path."""
+        number = self._next_probe
+        self._next_probe = (number + 1) & 0xFFFFFFFFFFFFFFFF
         return number
 
     def _expire(self, now: float) -> None:
@@ -258,6 +263,8 @@ class Path:
         """An authentic ping of the peer came from `source`."""
         self.heard_at = now
         self.peer_hears = ping.hears
+        if ping.tells and self.memory.heard(ping.id):
+            self.remembered = True
         if self.disabled is not None:
             return
         quiet = now - self.answered - 2 * self.timing.ping_interval  # above 0: answers are missing

@@ -13,6 +13,7 @@ from transport.link.packets import Ping, Pong, Probe, ProbeAck, decode
 GOLDEN = [
     (Ping(0x0102030405060708, True), "01010102030405060708"),
     (Ping(1, False), "01000000000000000001"),
+    (Ping(1, False, True), "01020000000000000001"),
     (Pong(1, RingId(2, 3, 4)), "02000000000000000001000000000000000200030000" + "0004"),
     (ProbeAck(1, 1472), "0400000000000000000105c0"),
 ]
@@ -34,7 +35,7 @@ def test_a_probe_is_padded_to_its_length() -> None:
 
 def test_unknown_flags_are_ignored() -> None:
     """Flag bits other than 0 are for later versions."""
-    assert decode(bytes.fromhex("01ff0000000000000001")) == Ping(1, True)
+    assert decode(bytes.fromhex("01ff0000000000000001")) == Ping(1, True, True)
 
 
 @given(st.binary(max_size=64))
