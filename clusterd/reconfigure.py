@@ -226,6 +226,10 @@ class Reconfigure:
         version, _ = self._in_force(said)
         return frozenset(node for node, one in said.items() if one.version == version)
 
+    def ahead(self, blobs: dict[NodeId, bytes]) -> bool:
+        """This node runs a newer version than the one in force: it heard of a change that the others did not."""
+        return self.version > self._in_force(self._said(blobs))[0]
+
     def newest_outside(self, blobs: dict[NodeId, bytes]) -> int:
         """The newest cluster key that a removed node may hold, by what all members know; 0 for none."""
         return max([said.outside for said in self._said(blobs).values()], default=0)

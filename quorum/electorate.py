@@ -164,17 +164,23 @@ class Electorate:
         held = bool(self.options.auto_tie_breaker) and self.lowest in self.present
         return (len(members) >= self.quorum and bool(left)) or (len(members) <= self.quorum and held)
 
-    def settle(self, infos: dict[NodeId, NodeInfo], newest: Collection[NodeId] = ()) -> None:
+    def settle(self, infos: dict[NodeId, NodeInfo], newest: Collection[NodeId] = (), ahead: bool = False) -> None:
         """All members' words about themselves are in: each in order of id, then the verdict on all of them.
 
-        newest: who runs the newest configuration; none: all the same. An older one may count too few votes: by it
-        nobody is quorate, or expects less than those who know better.
+        newest: who runs the configuration in force; none: all the same. An older one may count too few votes: by it
+        nobody is quorate, or expects less than those who know better. ahead: this node runs a newer one, which the
+        others have not heard of: it counts by its own, for others with that may be about.
         """
         newcomers = {info.newcomer for info in infos.values()} & set(self.members)
-        if self.newcomer in self.members:
+        behind = bool(newest) and self.me not in newest and not ahead
+        known = [info for node, info in infos.items() if not newest or node in newest]
+        if self.newcomer in self.members or (not (behind or ahead or self.quorate) and self._joined_meanwhile(known)):
             self._count_newcomer()
         # Said before it was known that the newcomer is here: count it in what each member expects.
-        risen = [self._risen(info.expected, info.newcomer) for info in infos.values() if info.newcomer in newcomers]
+        if behind:  # our list does not say how many votes there can be; a newcomer has one
+            risen = [info.expected + 1 for info in known if info.newcomer in newcomers]
+        else:
+            risen = [self._risen(info.expected, info.newcomer) for info in infos.values() if info.newcomer in newcomers]
         if risen:
             infos = {
                 node: replace(
@@ -186,11 +192,26 @@ class Electorate:
             }
         if newest:
             infos = {n: i if n in newest else replace(i, flags=i.flags & ~Flag.QUORATE) for n, i in infos.items()}
-            if self.me not in newest:
+            if ahead:
+                infos = {n: self._as_we_count(n, info) for n, info in infos.items()}
+            elif not behind:  # who runs another one says its votes by that
+                listed = self.options.votes
+                infos = {n: i if n in newest else replace(i, votes=listed.get(n, i.votes)) for n, i in infos.items()}
+            else:
                 self._believe([infos[node] for node in sorted(newest) if node in infos])
         for node, info in sorted(infos.items()):
             self.on_node_info(node, info)
         self._recalculate()
+
+    def _joined_meanwhile(self, infos: list[NodeInfo]) -> bool:
+        """Somebody with our configuration counts the newcomer: it joined while we were away."""
+        mine, expected = self.newcomer, self.own.expected
+        return bool(mine) and any(info.newcomer != mine and info.expected > expected for info in infos)
+
+    def _as_we_count(self, node: NodeId, info: NodeInfo) -> NodeInfo:
+        """A member's word by an older configuration: it may be quorate, but knows less of who there is."""
+        votes = info.votes if node == self.me else self.options.votes.get(node, info.votes)
+        return replace(info, votes=votes, expected=max(info.expected, self.own.expected), newcomer=self.newcomer)
 
     def _believe(self, others: list[NodeInfo]) -> None:
         """Our configuration is older than theirs: what they expect counts, most of all if they are quorate.

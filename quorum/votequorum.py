@@ -136,8 +136,10 @@ class Votequorum:
         """Some member of the new ring leaves nodes out after `t_excl` seconds: a verdict here must end before that."""
         self._lease.t_excl = min(self._lease.t_excl, t_excl)
 
-    def sync_activate(self, states: dict[NodeId, bytes], now: float, newest: Collection[NodeId] = ()) -> None:
-        """All members' words are in: count, and tell the verdict. newest: see Electorate.settle."""
+    def sync_activate(
+        self, states: dict[NodeId, bytes], now: float, newest: Collection[NodeId] = (), ahead: bool = False
+    ) -> None:
+        """All members' words are in: count, and tell the verdict. newest, ahead: see Electorate.settle."""
         self._log.now = now
         infos = {}
         for node in self._members:
@@ -150,7 +152,7 @@ class Votequorum:
                 self._log.warning(f"{self._name_of(node)} did not say its votes ({error}): counted as 0")
                 info = NodeInfo(0, 0, Flag.NONE)
             infos[node] = info
-        self._electorate.settle(infos, newest)
+        self._electorate.settle(infos, newest, ahead)
         self._syncing = False
         self._judge(now, tell=True)
 

@@ -234,12 +234,24 @@ class ModelNode:
         lowers = self.options.allow_downscale and self.quorate and remaining < self.most_expected()
         self.recalculate(lowers, remaining if lowers else 0)
 
-    def activate(self, infos: dict[int, Info], newest: Collection[int] = ()) -> None:
-        """newest: who runs the newest configuration; none: all run the same."""
-        infos = self._with_newcomer_counted(infos)
+    def activate(self, infos: dict[int, Info], newest: Collection[int] = (), ahead: bool = False) -> None:
+        """newest: who runs the configuration in force; none: all run the same. ahead: this node runs a newer one."""
+        if not (ahead or self.quorate) and (not newest or self.me in newest):
+            same = [info for n, info in infos.items() if not newest or n in newest]
+            self._joined_while_away(same)
+        infos = self._with_newcomer_counted(infos, () if ahead or self.me in newest else newest)
         if newest:
             infos = {n: info if n in newest else replace(info, quorate=False) for n, info in infos.items()}
-            if self.me not in newest:
+            if ahead or self.me in newest:
+                others = [n for n in infos if n != self.me and (ahead or n not in newest)]
+                infos |= {n: replace(infos[n], votes=self.options.votes.get(n, infos[n].votes)) for n in others}
+            if ahead:
+                most = self.table[self.me].expected
+                infos = {
+                    n: replace(info, expected=max(info.expected, most), newcomer=self.newcomer)
+                    for n, info in infos.items()
+                }
+            elif self.me not in newest:
                 self._learn_from([infos[n] for n in sorted(newest) if n in infos])
         for n in sorted(infos):
             self.nodeinfo(n, infos[n])
@@ -365,17 +377,18 @@ class ModelNode:
             return expected
         return max(expected, min(expected + self.options.votes.get(newcomer, 0), self._configured(0)))
 
-    def _with_newcomer_counted(self, infos: dict[int, Info]) -> dict[int, Info]:
-        """ "Counted when it first joins": by all alike, whoever of them had left it out."""
+    def _with_newcomer_counted(self, infos: dict[int, Info], newer: Collection[int]) -> dict[int, Info]:
+        """ "Counted when it first joins": by all alike, whoever of them had left it out. newer: who of them knows
+        better than this node how many there are."""
         here = {info.newcomer for info in infos.values()} & set(self.members)
         if self.newcomer in self.members:
-            mine = self.table[self.me]
-            more = self._with_it(mine.expected, self.newcomer)
-            self.floor += more - mine.expected
-            mine.expected, self.newcomer = more, 0
+            self._count_it()
         if not here:
             return infos
-        least = max(self._with_it(info.expected, info.newcomer) for info in infos.values() if info.newcomer in here)
+        if newer:
+            least = max((infos[n].expected + 1 for n in newer if n in infos and infos[n].newcomer in here), default=0)
+        else:
+            least = max(self._with_it(info.expected, info.newcomer) for info in infos.values() if info.newcomer in here)
         return {
             n: replace(
                 info,
@@ -384,6 +397,18 @@ class ModelNode:
             )
             for n, info in infos.items()
         }
+
+    def _joined_while_away(self, others: list[Info]) -> None:
+        """Who is not quorate and meets somebody that counts the newcomer counts it as well."""
+        known = [o for o in others if o.newcomer != self.newcomer and o.expected > self.table[self.me].expected]
+        if self.newcomer and self.newcomer not in self.members and known:
+            self._count_it()
+
+    def _count_it(self) -> None:
+        mine = self.table[self.me]
+        more = self._with_it(mine.expected, self.newcomer)
+        self.floor += more - mine.expected
+        mine.expected, self.newcomer = more, 0
 
     def _learn_from(self, others: list[Info]) -> None:
         """ "By an older configuration nobody is quorate, and who has it expects at least what the others expect"."""

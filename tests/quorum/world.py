@@ -54,10 +54,11 @@ class World:
         if beats:
             self.beats(*members)
 
-    def activate(self, *members: NodeId, newest: Collection[NodeId] = ()) -> None:
+    def activate(self, *members: NodeId, newest: Collection[NodeId] = (), ahead: Collection[NodeId] = ()) -> None:
+        """newest: who runs the configuration in force, if not all do; ahead: who runs a newer one."""
         states = {node: self.nodes[node].sync_state() for node in members}
         for node in members:
-            self.nodes[node].sync_activate(states, self.now, newest)
+            self.nodes[node].sync_activate(states, self.now, newest, node in ahead)
             self._events(node)
         self.deliver()
 

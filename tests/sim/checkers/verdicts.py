@@ -204,7 +204,9 @@ class Follower:
     def _limit_exclusion(self, t_excl: float) -> None:
         self._t_excl = min(self._t_excl, t_excl)
 
-    def _sync_activate(self, states: dict[NodeId, bytes], now: float, newest: Collection[NodeId] = ()) -> None:
+    def _sync_activate(
+        self, states: dict[NodeId, bytes], now: float, newest: Collection[NodeId] = (), ahead: bool = False
+    ) -> None:
         self._at(now)
         self._run.heard(self.me, self._ring, dict(states), frozenset(newest))
         infos = {}
@@ -214,7 +216,7 @@ class Follower:
             except WireError:
                 message = NodeInfo(0, 0, Flag.NONE)
             infos[node] = _info(message) if isinstance(message, NodeInfo) else Info(0, 0, False, False, False)
-        self.model.activate(infos, newest)
+        self.model.activate(infos, newest, ahead)
         self._syncing = False
         self._run.counted(self.me, self._ring, self.model.numbers())
 
