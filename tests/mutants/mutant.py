@@ -29,7 +29,8 @@ class Mutant:
     """file: of the product, as `cfs/primary.py`.  old: text that occurs in it exactly once.  new: what stands there
     in its place.  also: further (file, old, new) without which the first makes no sense.
 
-    breaks: the promise it breaks, or the few by which that may show (DESIGN 4; E1-E15: totem.md section 1).
+    breaks: the promise by which it shows (DESIGN 4; E1-E15: totem.md section 1). Several only where chance decides
+    which of them is broken first; `several` says why that is so.
     why: what it does, one sentence.  within: of so many seeds one catches it.
     harness: what runs a seed (tests/mutants/harness.py): `sim`, `ring`, `store:PROFILE` (also `store:episodes`),
     `votes`, `keys`, or what has no seeds: story, `story:test_an_even_split_of_four`, or a test, `test:cfs/test_log.py`.
@@ -48,6 +49,7 @@ class Mutant:
     nodes: int | None = None
     where: Callable[[Any], bool] | None = None
     also: tuple[tuple[str, str, str], ...] = ()
+    several: str = ""
 
     @property
     def promises(self) -> tuple[str, ...]:

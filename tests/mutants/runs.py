@@ -191,7 +191,8 @@ def write_known(outcomes: list[Outcome]) -> None:
 def row(mutant: Mutant) -> str:
     """Its line in the table of docs/simulator.md."""
     within = mutant.within if mutant.seeds > 1 else ""
-    return f"| `{mutant.name}` | {', '.join(mutant.promises)} | {within} | `{mutant.file}`: {mutant.why} |"
+    why = f"{mutant.why} {mutant.several}".rstrip()
+    return f"| `{mutant.name}` | {', '.join(mutant.promises)} | {within} | `{mutant.file}`: {why} |"
 
 
 def problems_of_texts(chosen: list[Mutant]) -> list[str]:

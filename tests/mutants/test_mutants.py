@@ -31,8 +31,10 @@ def test_there_are_enough_with_names_of_their_own() -> None:
 
 
 def test_each_says_what_it_breaks() -> None:
+    """One promise, or why there are several."""
     for mutant in runs.mutants():
         assert all(mutant.promises) and mutant.promises, mutant.name
+        assert mutant.several.endswith(".") if len(mutant.promises) > 1 else not mutant.several, mutant.name
         assert mutant.why.endswith("."), mutant.name
 
 
