@@ -225,7 +225,7 @@ MUTANTS: list[Mutant] = [
         "        if pair.stale(incarnation, stamp):\n            self._dropped.replayed += 1\n            return\n",
         "",
         "X1",
-        "Calls that come again are worked on like new ones: they push out the call that waits to be confirmed.",
+        "Calls that come again are worked on and answered like new ones.",
         harness="keys",
     ),
     Mutant(

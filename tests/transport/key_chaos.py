@@ -18,7 +18,7 @@ import sys
 from dataclasses import replace
 
 from tests.transport.security_world import Packet, World, address
-from transport.handshake import HANDSHAKE_INIT, RING, SESSION
+from transport.handshake import HANDSHAKE_INIT, HANDSHAKE_RESPONSE, RING, SESSION
 from transport.ids import NodeId
 from transport.sender_keys import GRACE, REMOVAL_LIMIT, RENEW_AFTER
 
@@ -55,11 +55,17 @@ class Chaos:
         self.withheld = self.random.choice((0.0, 0.1, 0.3))  # of the sessions' datagrams, kept back for later
         self.began = dict.fromkeys(self.world.nodes, 0)  # what had been sent when the process began
         self.siege: NodeId | None = None
+        self.answered: set[tuple[NodeId, NodeId, bytes]] = set()  # in a siege: by whom, whom, the number of the call
         self.world.filter = self._on_its_way
 
     def _on_its_way(self, packet: Packet) -> list[Packet]:
         if self.siege is not None and packet.kind == HANDSHAKE_INIT:
             return [packet, *self._calls_again(packet)]
+        if self.siege is not None and packet.kind == HANDSHAKE_RESPONSE:
+            answer = packet.sender, packet.receiver, packet.data[8:12]
+            if answer in self.answered:
+                raise Broken("X1", f"node {packet.sender} answered one call of node {packet.receiver} again")
+            self.answered.add(answer)
         if packet.kind == SESSION and self.random.random() < self.withheld:
             self.held.append(packet)
             return []
@@ -153,10 +159,11 @@ class Chaos:
 
     def _siege(self, rng: random.Random) -> None:
         """A node restarts, and behind each call, of it or to it, come old ones once more: each too old to be worked on.
-        If they were, the call just made would have no place any more when it is confirmed."""
+        None is answered a second time, and the call just made has a place when it is confirmed."""
         node = rng.choice(self._members())
         self._restart(node)
         self.siege, self.withheld = node, 0.0
+        self.answered.clear()
         self.world.run(SIEGE)
         self.siege = None
         for other in self._members():
