@@ -318,6 +318,15 @@ class Electorate:
         self._forget_counted()  # now, or the others would be told a number without it
         return expected
 
+    def take_expected(self) -> None:
+        """These options came late, and nobody quorate said how many votes are expected: at least what they say. No
+        more than there are, unless the highest seen binds: a node was removed while we were away."""
+        expected = max(self.own.expected, configured_expected(self.options, self.newcomer))
+        most = max(self.options.configured_expected, configured_expected(replace(self.options, expected_votes=0), 0))
+        if expected > most and not self.options.tracks_expected:
+            expected, self.quorum = most, 0
+        self.own.expected = expected
+
     def expected_by(self, options: QuorumOptions, newcomer: NodeId) -> int:
         """Expected votes once `options` are in force with `newcomer` left out; 0: as they are now.
 

@@ -334,7 +334,7 @@ class Votequorum:
         value = e.configure(options, late)
         if late:
             if not e.quorate:
-                e.own.expected = max(e.own.expected, configured_expected(options, e.newcomer))
+                e.take_expected()
             value = 0
         # Members take a new T_excl at their own pace: until the next ring the shorter one is safe with all.
         self._lease.t_excl = min(self._lease.t_excl, options.t_excl)

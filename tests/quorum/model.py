@@ -342,6 +342,9 @@ class ModelNode:
         self._dismiss({n for n in old.votes if n in self.members and n not in options.votes}, value)
         if late and not self.quorate:
             mine.expected = max(mine.expected, self._configured(self.newcomer))
+            listed = max(options.expected_votes, sum(options.votes.values()) + self._configured_device())
+            if mine.expected > listed and not self.tracking:
+                mine.expected, self.quorum = listed, 0
         if not options.device:
             self.registered = self.alive = self.cast = self.master = False
             self.name = ""

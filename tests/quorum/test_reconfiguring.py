@@ -221,3 +221,21 @@ def test_two_node_goes_live_with_its_implied_wait() -> None:
     assert world.last(1).flags == ("2Node", "Quorate", "WaitForAll")
     world.ring(1)
     assert world.quorate(1)
+
+
+def test_who_was_away_while_a_node_was_removed_does_not_wait_for_it() -> None:
+    """wait_for_all: 3 was away when 1 was removed of six. It meets the other four, who wait for all five, and are: it
+    must not wait for six."""
+    world = World(options_of(6, wait_for_all=True))
+    world.ring(1, 2, 3, 4, 5, 6)
+    world.ring(1, 2, 4, 5, 6)
+    left = replace(world.options, votes=dict.fromkeys((2, 3, 4, 5, 6), 1))
+    world.reconfigure(left, 1, 2, 4, 5, 6)
+    for node in (2, 4, 5, 6):
+        world.ring(node)
+    world.ring(3)
+    world.form(2, 3, 4, 5, 6)
+    world.activate(2, 3, 4, 5, 6, newest=(2, 4, 5, 6))
+    world.reconfigure(left, 3, late=True)
+    world.beats(2, 3, 4, 5, 6)
+    assert [world.quorate(node) for node in (2, 3, 4, 5, 6)] == [True] * 5
