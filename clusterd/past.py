@@ -70,10 +70,14 @@ class Past:
             return False
         rest = sum(count for node, count in votes.items() if node not in self.tellers)
         if not suffice(rest):
+            self._judge_at = None
             return True
         if self._judge_at is None or now < self._judge_at:
             return False
         self._judge_at = now + PATIENCE
         others = (reached & votes.keys()) - self.tellers - {self._me}
         near = votes.get(self._me, 0) + sum(votes[node] for node in others)
-        return not others or not suffice(near)
+        if others and suffice(near):
+            return False
+        self._judge_at = None
+        return True

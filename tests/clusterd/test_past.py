@@ -68,8 +68,9 @@ def test_a_node_put_back_with_its_memory_ends_and_says_nothing_more() -> None:
     memory.cut = {(1, 2), (1, 3)}  # what it says was said before, and is dropped
     memory.run(0.8)
     assert went_back(memory, 1) == [WentBack((2, 3))]
-    node = memory.hosts[1].node
-    assert node.next_timeout() is None or node.poll_transmit(memory.now + 1.0) is None
+    memory.run(2 * PATIENCE)  # nobody ended it: it is silent, and does not ask itself again
+    assert went_back(memory, 1) == [WentBack((2, 3))]
+    assert memory.hosts[1].node.poll_transmit(memory.now) is None
     memory.hosts[1].alive = False
     memory.run(2.0)
     assert verdicts(memory, (2, 3)) == [True, True]

@@ -102,4 +102,22 @@ MUTANTS: list[Mutant] = [
         within=60,
         where=lambda plan: any("remove" in action.kind for action in plan.actions),
     ),
+    Mutant(
+        "one-teller-is-believed",
+        "clusterd/past.py",
+        "        if not suffice(rest):\n",
+        "        if rest:\n",
+        "L1",
+        "One member that says so is believed when it tells a node that its machine was put back.",
+        harness="test:clusterd/test_past.py",
+    ),
+    Mutant(
+        "past-not-told",
+        "transport/link/memory.py",
+        "            return word > self.given\n",
+        "            return False\n",
+        "Q4",
+        "A process that was put back with its memory is not told by the others that they heard more of it.",
+        harness="test:clusterd/test_past.py",
+    ),
 ]

@@ -568,6 +568,7 @@ class Cluster:
         did.update({name: getattr(counts, name) for name in PACKETS})
         for host in self.hosts.values():
             did["woken with stale timers"] += host.did["stale"]
+            did["put back with its memory"] += host.did["put back with its memory"]
             did["writes lost before their fsync"] += host.storage.store.did["unsynced"]
             did["torn writes"] += host.storage.store.did["torn"]
             did["records torn inside"] += host.storage.store.did["torn inside"]

@@ -19,6 +19,7 @@ RARE = (
     "same-name",
     "link 0 down with another up",
     "torn writes",
+    "put back with its memory",
     "records torn inside",
     "bit flipped in memory",
     "operator overrides",
@@ -71,6 +72,7 @@ FAULTS = (
 SINGLE = (
     "link 0 down with another up",
     "woken with stale timers",
+    "put back with its memory",
     "writes lost before their fsync",
     "torn writes",
     "records torn inside",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
@@ -30,7 +31,8 @@ from tests.sim.device import Arbiter, Client
 from tests.sim.groups import Processes
 from tests.sim.history import Applied, Call, Configured, Heard, History, Process, StoreSample, Told, Violation
 from tests.sim.network import Address, Network, address_of
-from tests.sim.snapshot import Snapshot, put_back, take
+from tests.sim.shadow import LEAST, LONGEST, Machine, Shadow, untapped
+from tests.sim.snapshot import Snapshot, go_back, put_back, take
 from tests.sim.storage import Storage, operation_id
 from tests.sim.tap import tap, tap_claims
 from tests.sim.trace import NodeLog, Trace
@@ -98,6 +100,7 @@ class Host:
         self.on_start: Callable[[Node], None] | None = None  # is shown each process before it begins
         self.configured: ConfigurationChange | None = None  # the last one installed
         self.node: Node | None = None
+        self.shadow: Shadow | None = None
         self.process: Process | None = None
         self.log: NodeLog | None = None  # of the process that runs, or ran last
         self.process_number = 0
@@ -129,6 +132,11 @@ class Host:
     def up(self) -> bool:
         return self.node is not None
 
+    @property
+    def remembers(self) -> bool:
+        """A process of the past runs here."""
+        return self.shadow is not None
+
     def now(self) -> float:
         """This machine's clock; never goes back."""
         now = self._offset + self._clock.now * self._rate
@@ -142,6 +150,7 @@ class Host:
     def start(self) -> None:
         if self.node is not None:
             return
+        self._end_shadow()
         world = self._world
         self.process_number += 1
         self.paused = self._leaving = False
@@ -175,6 +184,7 @@ class Host:
 
     def kill(self, power: bool = False) -> None:
         """SIGKILL, or the power goes: what was not on disk is lost; with SIGKILL all that was written stays."""
+        self._end_shadow()
         if self.node is not None:
             self._end("killed")
             self.storage.crash(power)
@@ -224,18 +234,54 @@ class Host:
         if self.node is not None:
             self._arm()
 
-    def snapshot(self) -> Snapshot:
-        """Of this virtual machine; it goes on meanwhile."""
-        return take(self.storage, self.now())
+    def snapshot(self, memory: bool = False) -> Snapshot:
+        """Of this virtual machine; it goes on meanwhile. memory: with that of its process."""
+        copied = None
+        if memory and self.node is not None and not self.paused and not self._leaving:
+            world = self._world
+            shared = (world, world.random, world.trace, world.clock, world.network, self, self.log, self.node._log)
+            copied = deepcopy(self.node, {id(one): one for one in shared})
+            untapped(copied)
+        return take(self.storage, self.now(), self._clock.now, copied)
 
     def put_back(self, snapshot: Snapshot) -> None:
-        """It goes on from the snapshot, and its hypervisor tells: the process ends, for a new one to start."""
+        """It goes on from the snapshot. Its hypervisor tells, and the process ends, for a new one to start; or it was
+        made with the memory, and nobody tells."""
+        self._end_shadow()
         if self.node is not None:
             self._end("put back")
-        put_back(self.storage, snapshot)
         self._latest = snapshot.reading
         self._offset = snapshot.reading - self._world.clock.now * self._rate
+        if snapshot.node is not None and self._clock.now - snapshot.at >= LEAST:
+            go_back(self.storage, snapshot)
+            self._go_on(snapshot.node)
+        else:
+            put_back(self.storage, snapshot)
         self._world.history.samples.append(StoreSample(self._world.clock.now, self.me, -1, 0, b""))
+
+    def _go_on(self, node: Node) -> None:
+        """The process of the past, until it ends by itself or somebody starts its daemon anew."""
+        clock = self._clock
+        self.did["put back with its memory"] += 1
+        self._world.trace.line(clock.now, self.me, "goes on from a snapshot of its memory")
+        machine = Machine(
+            self.me, clock, self._world.network, self.storage, self.now, lambda due: (due - self._offset) / self._rate
+        )
+        self.shadow = shadow = Shadow(node, machine, lambda: clock.after(0.2, self._start_after, shadow))
+        clock.after(LONGEST, self._start_after, shadow)
+
+    def _start_after(self, shadow: Shadow) -> None:
+        if self.shadow is shadow:
+            self.start()
+
+    def _end_shadow(self) -> None:
+        shadow, self.shadow = self.shadow, None
+        if shadow is not None:
+            shadow.end()
+            how = "told by others" if shadow.noticed else "not noticed"
+            self.did[how] += 1
+            self._world.trace.line(self._clock.now, self.me, f"the process of the past ends: {how}")
+            self.storage.crash()
 
     def _note_pause(self) -> None:
         """It stood still until now."""
@@ -308,6 +354,10 @@ class Host:
 
     def inject(self, link: LinkId, address: Address, data: bytes) -> bool:
         """The same, from whatever address it claims to come."""
+        if self.shadow is not None:
+            if link not in self._gone:
+                self.shadow.inject(link, address, data)
+            return True
         if self.node is None or (self.me, link) not in self._bound:
             return False
         if link in self._gone:
@@ -380,9 +430,15 @@ class Host:
         self._after()
 
     def _disk_answered(self, receipt: int, error: str | None) -> None:
+        if self.shadow is not None:
+            self.shadow.disk_answered(receipt, error)
+            return
         self._do(lambda node: node.disk_answered([(receipt, error)], self.now()))
 
     def _file_written(self, file: Persist) -> None:
+        if self.shadow is not None:
+            self.shadow.file_written(file)
+            return
         if file.name == KEYRING and self.node is not None:
             self.storage.persist(Persist(0, AUTHKEY, keystore.save(self._keyring)[0]))
         elif file.name == REMOVALS and self.node is not None:
