@@ -112,6 +112,7 @@ class Electorate:
         self.own = Row(options.votes.get(me, 1), max(self.barrier, self.highest_expected))
         self.rows: dict[NodeId, Row] = {me: self.own}
         self._removed: frozenset[NodeId] = frozenset()  # still in the ring, no longer in the configuration
+        self._ahead = False  # our configuration is newer than the one in force here
         self._recalculate()
 
     # -- what is here ----------------------------------------------------------------------------------------
@@ -159,6 +160,7 @@ class Electorate:
                 self.rows[node].state = State.DEAD
         self.previous, self.members = self.members, members
         self._removed = frozenset()
+        self._ahead = False
         if not self.last_man_standing:
             return False
         held = bool(self.options.auto_tie_breaker) and self.lowest in self.present
@@ -192,16 +194,23 @@ class Electorate:
             }
         if newest:
             infos = {n: i if n in newest else replace(i, flags=i.flags & ~Flag.QUORATE) for n, i in infos.items()}
-            if ahead:
-                infos = {n: self._as_we_count(n, info) for n, info in infos.items()}
-            elif not behind:  # who runs another one says its votes by that
+            self._ahead = ahead
+            if behind:
+                self._believe([infos[node] for node in sorted(newest) if node in infos])
+            elif not ahead:  # who runs another one says its votes by that
                 listed = self.options.votes
                 infos = {n: i if n in newest else replace(i, votes=listed.get(n, i.votes)) for n, i in infos.items()}
-            else:
-                self._believe([infos[node] for node in sorted(newest) if node in infos])
         for node, info in sorted(infos.items()):
             self.on_node_info(node, info)
         self._recalculate()
+
+    def must_tell(self, infos: dict[NodeId, NodeInfo], newest: Collection[NodeId]) -> bool:
+        """Quorate by these words, while a member that was not expects another number, or waits for more: it counts by
+        that, and hears of our verdict by no word of this barrier."""
+        if not self.quorate or self._ahead or (newest and self.me not in newest):
+            return False
+        others = [info for node, info in infos.items() if node != self.me and not info.flags & Flag.QUORATE]
+        return any(info.flags & Flag.WAITING or info.expected != self.own.expected for info in others)
 
     def _joined_meanwhile(self, infos: list[NodeInfo]) -> bool:
         """Somebody with our configuration counts the newcomer: it joined while we were away."""
@@ -230,6 +239,8 @@ class Electorate:
         """`node` about itself, and about the device."""
         if node in self._removed:
             return
+        if self._ahead:
+            info = self._as_we_count(node, info)
         row = self.rows.get(node)
         before = None if row is None else replace(row)
         if row is None:

@@ -153,6 +153,8 @@ class Votequorum:
                 info = NodeInfo(0, 0, Flag.NONE)
             infos[node] = info
         self._electorate.settle(infos, newest, ahead)
+        if self._electorate.must_tell(infos, newest):
+            self._multicast(self._electorate.node_info())
         self._syncing = False
         self._judge(now, tell=True)
 
@@ -172,6 +174,7 @@ class Votequorum:
         electorate = self._electorate
         if isinstance(message, NodeInfo):
             electorate.on_node_info(sender, message)
+            electorate.recount()  # it may have ended our wait for all, and no barrier follows
         elif isinstance(message, SetExpected):
             self._log.info(f"{self._name_of(sender)} sets expected votes to {message.value}")
             electorate.on_expected(message.value)

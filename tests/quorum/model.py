@@ -72,6 +72,7 @@ class ModelNode:
     cast: bool = False
     master: bool = False
     name: str = ""
+    ahead: bool = False  # by what it was told at the last barrier
     dismissed: set[int] = field(default_factory=set)  # in the ring still, and in the configuration no more
 
     def __post_init__(self) -> None:
@@ -184,6 +185,7 @@ class ModelNode:
                 self.timer = True
         self.previous, self.members = self.members, members
         self.dismissed = set()
+        self.ahead = False
         self.cast = False
 
     def info(self, leaving: bool = False) -> Info:
@@ -195,6 +197,10 @@ class ModelNode:
     def nodeinfo(self, n: int, info: Info) -> None:
         if n in self.dismissed:
             return
+        if self.ahead:
+            votes = info.votes if n == self.me else self.options.votes.get(n, info.votes)
+            most = max(info.expected, self.table[self.me].expected)
+            info = replace(info, votes=votes, expected=most, newcomer=self.newcomer)
         old = self.table.get(n)
         was = None if old is None else (old.votes, old.expected, old.member, _flags(old.said))
         entry = self.table.setdefault(n, Entry(0, 0))
@@ -234,8 +240,12 @@ class ModelNode:
         lowers = self.options.allow_downscale and self.quorate and remaining < self.most_expected()
         self.recalculate(lowers, remaining if lowers else 0)
 
-    def activate(self, infos: dict[int, Info], newest: Collection[int] = (), ahead: bool = False) -> None:
-        """newest: who runs the configuration in force; none: all run the same. ahead: this node runs a newer one."""
+    def activate(self, infos: dict[int, Info], newest: Collection[int] = (), ahead: bool = False) -> bool:
+        """newest: who runs the configuration in force; none: all run the same. ahead: this node runs a newer one.
+
+        True: it says so to all that it is quorate now, to one who was not and counts otherwise.
+        """
+        self.ahead, words = ahead, infos
         if not (ahead or self.quorate) and (not newest or self.me in newest):
             same = [info for n, info in infos.items() if not newest or n in newest]
             self._joined_while_away(same)
@@ -245,17 +255,15 @@ class ModelNode:
             if ahead or self.me in newest:
                 others = [n for n in infos if n != self.me and (ahead or n not in newest)]
                 infos |= {n: replace(infos[n], votes=self.options.votes.get(n, infos[n].votes)) for n in others}
-            if ahead:
-                most = self.table[self.me].expected
-                infos = {
-                    n: replace(info, expected=max(info.expected, most), newcomer=self.newcomer)
-                    for n, info in infos.items()
-                }
-            elif self.me not in newest:
+            if not ahead and self.me not in newest:
                 self._learn_from([infos[n] for n in sorted(newest) if n in infos])
         for n in sorted(infos):
             self.nodeinfo(n, infos[n])
         self.recalculate(False)
+        if not self.quorate or ahead or (newest and self.me not in newest):
+            return False
+        mine = self.table[self.me].expected
+        return any(not i.quorate and (i.wfa or i.expected != mine) for n, i in words.items() if n != self.me)
 
     def set_expected(self, value: int, configured: bool = False) -> None:
         """Reconfigure 1. configured: a configuration says so, and what was tracked until now binds no longer."""

@@ -89,8 +89,11 @@ class Run:
             if activate:
                 self.world.activate(*ring)
                 infos = {node: self.models[node].info() for node in ring}
-                for node in ring:
-                    self.models[node].activate(infos)
+                told = [(node, self.models[node].info()) for node in ring if self.models[node].activate(infos)]
+                for teller, info in told:
+                    for node in ring:
+                        self.models[node].nodeinfo(teller, info)
+                        self.models[node].recalculate(False)
         self.rings = rings if activate else []
 
     def set_expected(self, node: int, value: int) -> None:

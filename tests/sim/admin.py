@@ -199,12 +199,16 @@ class Administrator:
                 pass
 
     def _wrong_elsewhere(self, host: Host, draft: Draft) -> None:
-        """An address that is fine for everybody but the machine that is to have it, mostly one that runs."""
-        others = [node for node in sorted(draft.nodes) if node != host.me]
-        here = [node for node in others if self._hosts[node].can_connect()]
-        if not others:
+        """An address that is fine for everybody but the machine that is to have it.
+
+        One that is in the ring: without it the change would come into force, and nobody could promise that it is back
+        when all else is well again (L1).
+        """
+        members = host.configured.members if host.configured is not None else ()
+        here = [node for node in sorted(draft.nodes) if node != host.me and node in members]
+        if not here:
             return
-        node, link = self._random.choice(here or others), self._random.choice(draft.links)
+        node, link = self._random.choice(here), self._random.choice(draft.links)
         draft.nodes[node].set(f"ring{link}_addr", address_of(node + (FOREIGN << 8), link)[0])
         change = self._propose(host, draft, ELSEWHERE)
         change.cannot = self._cannot[change.body] = node

@@ -216,7 +216,8 @@ class Follower:
             except WireError:
                 message = NodeInfo(0, 0, Flag.NONE)
             infos[node] = _info(message) if isinstance(message, NodeInfo) else Info(0, 0, False, False, False)
-        self.model.activate(infos, newest, ahead)
+        if self.model.activate(infos, newest, ahead):
+            self._multicasts.append(self._message(self.model.info()))
         self._syncing = False
         self._run.counted(self.me, self._ring, self.model.numbers())
 
@@ -232,6 +233,7 @@ class Follower:
         match message:
             case NodeInfo():
                 model.nodeinfo(sender, _info(message))
+                model.recalculate(False)
             case SetExpected():
                 model.set_expected(message.value)
             case SetVotes():
