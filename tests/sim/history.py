@@ -256,19 +256,23 @@ class Branches:
     belongs to a branch of its own, and only what is on the line is one register. With `durability: memory` a loss of
     power may take acknowledged operations in the same way.
 
-    gone: acknowledged operations whose outcome no store has any more.  torn: epochs that are not on the line, or lost
-    something that was acknowledged in them: what was read there may be of the branch.
+    gone: acknowledged operations of which no store has the outcome that was answered.  otherwise: those of them that
+    the line did for itself, as it had the message too, while the branch that answered was set aside.  torn: epochs that
+    are not on the line, or lost something that was acknowledged in them: what was read there may be of the branch.
     """
 
     def __init__(self, history: History) -> None:
-        kept = {ident for store in history.final for ident in store.outcomes}
+        kept = {ident: outcome for store in history.final for ident, outcome in store.outcomes.items()}
         answered = [c for c in history.calls if c.outcome in (ACKED, FAILED) and not c.is_read]
-        self.gone = frozenset(c.id for c in answered if c.id not in kept and history.final)
         line = set(history.epochs) if not history.final else set()
         for store in history.final:
             line |= {store.epoch, *ancestors(history.epochs, store.epoch)}
-        lossy = {c.epoch for c in answered if c.id in self.gone}
-        self.torn = frozenset((set(history.epochs) - line) | lossy)
+        off = set(history.epochs) - line
+
+        aside = [c for c in answered if c.epoch in off and c.outcome == ACKED and c.id in kept]
+        self.otherwise = frozenset(c.id for c in aside if kept[c.id][1] != c.revision)
+        self.gone = self.otherwise | {c.id for c in answered if c.id not in kept and history.final}
+        self.torn = frozenset(off | {c.epoch for c in answered if c.id in self.gone})
 
     def keeps(self, call: Call) -> bool:
         """Is this operation, with its answer, part of the line?"""

@@ -85,7 +85,8 @@ def directories(history: History) -> list[tuple[str, list[Call]]]:
 def _lines(history: History, calls: list[Call]) -> list[list[Call]]:
     """Of these the ones on the line that the cluster ended on, and those on each branch of its own."""
     branches = history.branches
-    lines = [[c for c in calls if c.outcome not in (ACKED, FAILED) or branches.keeps(c)]]
+    there = [replace(c, outcome=UNKNOWN) if c.id in branches.otherwise else c for c in calls]
+    lines = [[c for c in there if c.outcome not in (ACKED, FAILED) or branches.keeps(c)]]
     answered = {c.epoch for c in calls if c.outcome in (ACKED, FAILED)}
     return lines + [_on_branch(history, calls, epoch) for epoch in sorted(answered & branches.torn)[:MOST_BRANCHES]]
 

@@ -101,6 +101,20 @@ def test_what_a_narrow_epoch_loses_is_listed() -> None:
     store.check_acked_is_kept(history)
 
 
+def test_what_a_narrow_epoch_did_the_line_may_have_done_otherwise() -> None:
+    """S5: the ring broke before all had the message, and each did it; what the narrow side answered is set aside."""
+    done = call(1, "put", 0.0, 1.0, ACKED, b"a", 5)
+    done.epoch = RINGS[1]
+    history = history_of(done)
+    narrow_branch(history)
+    history.final = stores({ident(1): ("OK", 4)}, discarded=frozenset([ident(1)]), epoch=RINGS[2])
+    store.check_acked_is_kept(history)
+    history.final = stores({ident(1): ("OK", 4)}, epoch=RINGS[2])
+    assert broken(store.check_acked_is_kept, history) == "S5"
+    history.final = stores({ident(1): ("OK", 4)}, discarded=frozenset([ident(1)]), epoch=RINGS[1])
+    assert broken(store.check_acked_is_kept, history) == "S1"
+
+
 def test_only_what_a_narrow_epoch_acknowledged_may_be_set_aside() -> None:
     """S1: a narrow epoch in the run is no excuse for a write that a majority acknowledged."""
     lost = call(1, "put", 0.0, 1.0, ACKED, b"a", 5)
