@@ -45,7 +45,7 @@ class Echoes:
             )
             if view is not None and view.left and known:
                 continue
-            if incarnation is not None and views.replaced(node, incarnation):
+            if incarnation is not None and views.replaced(node, incarnation, at):
                 continue
             when = max(when, at + exclusion)
         return when

@@ -101,8 +101,11 @@ class Views:
             elif view.heard_at > known.heard_at:
                 known.heard_at = view.heard_at
         else:
+            # Not even a later birth outweighs that the other one was heard long after: a disk that came back empty
+            # has its machine count from the beginning, and who was away then still tells of the process before.
             margin = _FRESHER if view.birth == known.birth else 2 * CONFIRM
-            if view.birth > known.birth or view.heard_at > known.heard_at + margin:
+            ahead = view.heard_at - known.heard_at
+            if ahead > margin or (view.birth > known.birth and ahead >= -margin):
                 self._put(node, view)
 
     @staticmethod
@@ -126,11 +129,16 @@ class Views:
         """Of an incarnation of a node; -1 if it was not heard of lately."""
         return self._births.get(node, {}).get(incarnation, -1)
 
-    def replaced(self, node: NodeId, incarnation: int) -> bool:
-        """Is it certain that this incarnation of the node is gone, because a later one is there?"""
-        view = self.table.get(node)
-        birth = self.birth(node, incarnation)
-        return view is not None and view.incarnation != incarnation and 0 <= birth < view.birth
+    def replaced(self, node: NodeId, incarnation: int, echoed_at: float) -> bool:
+        """Is it certain that this incarnation of the node is gone: have we heard a later born one since its echo?
+
+        What others tell is no proof, nor is the birth alone: where the disk came back empty, the process before was
+        born "later", and who was away then still tells of it.
+        """
+        last = self._last.get(node)
+        if last is None or last[0] == incarnation or last[2] < echoed_at:
+            return False
+        return 0 <= self.birth(node, incarnation) < self.birth(node, last[0])
 
     def incarnation(self, node: NodeId) -> int:
         """As we know it; -1 if we never heard of the node."""

@@ -73,6 +73,39 @@ def test_a_late_datagram_brings_no_dead_incarnation_back() -> None:
     assert views.incarnation(2) == 5
 
 
+def third_tells(views: Views, of_two: View, heard_at: float, now: float, stamp: int = 1) -> None:
+    row = dataclasses.replace(of_two, heard_at=heard_at)
+    assert views.merge(Join(3, True, 0, (3,), {3: view(1, stamp=stamp), 2: row}), NODES, now)
+
+
+def emptied() -> tuple[Echoes, Views]:
+    """Node 2 came back with an empty disk as 8, born "before" 7, and was in a ring with us until just now."""
+    echoes, views = echoes_and_views()
+    assert not heard(views, 2, 12.0, view(8, birth=0))
+    assert heard(views, 2, 12.4, view(8, birth=0, stamp=2))
+    echoes.note(2, 8, 15.0)
+    return echoes, views
+
+
+def test_a_story_of_the_process_before_the_disk_was_emptied_brings_it_not_back() -> None:
+    """Of two incarnations the one born later wins, unless the other was heard long after it."""
+    _, views = emptied()
+    third_tells(views, view(7, birth=1024, stamp=9), heard_at=11.0, now=15.1)
+    assert views.incarnation(2) == 8
+
+
+def test_who_was_born_later_frees_nobody_but_by_its_own_word() -> None:
+    """Certainly restarted means: a later birth, heard from that process itself since the other was echoed."""
+    echoes, views = emptied()
+    third_tells(views, view(7, birth=1024, stamp=9), heard_at=12.3, now=15.1)
+    assert views.incarnation(2) == 7  # too close to tell: the birth decides
+    assert echoes.free_at((1,), views, T) == 15.6
+    third_tells(views, view(7, birth=1024, stamp=10), heard_at=15.05, now=15.1, stamp=2)  # came late to the third
+    assert echoes.free_at((1,), views, T) == 15.6
+    assert heard(views, 2, 15.2, view(9, birth=2048))
+    assert echoes.free_at((1,), views, T) == 0.0
+
+
 def test_second_hand_rows() -> None:
     """Rows travel: the higher stamp within an incarnation, the later born of two, never over what we are ourselves."""
     _, views = echoes_and_views()
