@@ -176,7 +176,7 @@ def _hole(net: Net, rng: random.Random, end: float, faults: Counter[str]) -> Non
         net.crash(victim.id)
         faults["holes"] += 1
         for node in alive:
-            if node is not victim:
+            if node is not victim and node.alive:
                 net.send(node.id, safe=rng.random() < 0.7)
 
     hear = net.on_log
