@@ -5,9 +5,10 @@ while another one was added does not know that one: it has no keys for it and an
 with both ever forms. Therefore whoever reaches a listed node that stays outside of its ring offers it what it runs,
 between the two, inside their session:
 
-    OFFER(version) every second -> WANT(version) -> PIECE(version, count, index, bytes) as many as it takes
+    OFFER(version) again and again -> WANT(version) -> PIECE(version, count, index, bytes) as many as it takes
 
-Who is quorate offers at once; who is not, only after a while, as "the newest after a full stop" (reconfigure.py).
+Who is quorate offers first; who is not a little later, as "the newest after a full stop" (reconfigure.py): where all
+votes are waited for, nobody is quorate until the node outside has come in.
 Taken is a higher version only, by a node that is not quorate. What is lost is asked for at the next offer.
 
 A core, as in transport/core.py. Bounds: one configuration at most is being put together, of at most 256 KiB.
@@ -23,10 +24,12 @@ from transport.codec import Reader, Writer
 from transport.errors import WireError
 from transport.ids import NodeId
 
-INTERVAL = 1.0
-"""Seconds between two offers to a node that stays outside; a ring with it should have formed before the first."""
-PATIENCE = 5.0
-"""Seconds for which one must be outside until somebody who is not quorate offers it anything."""
+INTERVAL = 0.25
+"""Seconds between two offers to a node that stays outside."""
+QUORATE = 0.5
+"""Seconds for which one must be outside until it is offered anything: a ring with it should have formed before."""
+PATIENCE = 0.75
+"""The same, by somebody who is not quorate. With the links to new nodes and the ring it stays within the 2 s of L1."""
 PIECE = 1000
 """Bytes of the text in one message: with its head and seal it fits the smallest path."""
 _VERSION = 1
@@ -87,7 +90,7 @@ class Handover:
             return
         self._due = now + INTERVAL
         for node, since in self._outside.items():
-            if now - since >= (INTERVAL / 2 if quorate else PATIENCE):
+            if now - since >= (QUORATE if quorate else PATIENCE):
                 self._tell(node, Writer().u8(_VERSION).u8(_OFFER).u64(version).done())
 
     def receive(self, sender: NodeId, payload: bytes, now: float, version: int, text: bytes, quorate: bool) -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusterd.handover import INTERVAL, PATIENCE, PIECE, Handover, Taken, Tell
+from clusterd.handover import INTERVAL, PATIENCE, PIECE, QUORATE, Handover, Taken, Tell
 from tests.clusterd.memory import Memory, text_of
 
 NEW = bytes(range(256)) * 20
@@ -13,7 +13,7 @@ def tells(handover: Handover) -> list[Tell]:
     return [event for event in iter(handover.next_event, None) if isinstance(event, Tell)]
 
 
-def offered(now: float = INTERVAL, quorate: bool = True) -> list[Tell]:
+def offered(now: float = QUORATE, quorate: bool = True) -> list[Tell]:
     """What a member that runs version 5 says to node 2, outside since 0.0."""
     member = Handover()
     member.outside(frozenset({2}), 0.0)
@@ -55,9 +55,9 @@ def test_an_older_version_is_asked_for_and_put_together_in_any_order() -> None:
     assert len(pieces) == -(-len(NEW) // PIECE)
     for piece in [*reversed(pieces[1:]), pieces[1]]:
         assert given_to(node, piece.payload) == []
-    (again,) = given_to(node, offer.payload, now=2.0)
+    (again,) = given_to(node, offer.payload, now=1.0 + INTERVAL)
     assert again == want
-    node.receive(1, pieces[0].payload, 2.0, 4, b"old", False)
+    node.receive(1, pieces[0].payload, 1.0 + INTERVAL, 4, b"old", False)
     assert node.next_event() == Taken(1, 5, NEW)
 
 
@@ -71,7 +71,7 @@ def test_who_is_quorate_or_newer_asks_for_nothing() -> None:
 def test_without_quorum_one_offers_only_after_a_while() -> None:
     """The configuration in force is that of the side that can act; after a full stop, the newest."""
     assert offered(quorate=False) == []
-    assert len(offered(PATIENCE + INTERVAL, quorate=False)) == 1
+    assert len(offered(PATIENCE, quorate=False)) == 1
 
 
 def test_nobody_outside_nothing_to_do() -> None:
@@ -88,9 +88,9 @@ def test_another_offers_in_turn_when_the_first_falls_silent() -> None:
     (offer,) = offered()
     node = Handover()
     assert len(given_to(node, offer.payload, now=1.0)) == 1
-    node.receive(3, offer.payload, 2.0, 4, b"old", False)
+    node.receive(3, offer.payload, 1.0 + INTERVAL, 4, b"old", False)
     assert tells(node) == []
-    node.receive(3, offer.payload, 4.0, 4, b"old", False)
+    node.receive(3, offer.payload, 1.0 + 3 * INTERVAL, 4, b"old", False)
     assert [tell.peer for tell in tells(node)] == [3]
 
 
