@@ -9,15 +9,17 @@ Source: DESIGN 6; the current / previous / next keypairs of WireGuard (Donenfeld
     previous   what it replaced, kept for packets on their way and for a peer that has not switched yet.
 
 Both ends choose alike when they called each other at once, without another message (`prefers`). A peer's restart is a
-new incarnation: its session wins over anything of the old one, whose sessions end.
-True between any two calls: pending <= MAX_PENDING; every session of a pair is found by its index in the table it was
-given; an incarnation that was replaced is not accepted again while it is among the last 16.
+new incarnation: its session wins over anything of the old one, whose sessions end, also those still pending.
+True between any two calls: pending <= MAX_PENDING, in the order in which they were answered; every session of a pair is
+found by its index in the table it was given; no call of an incarnation that was replaced is answered while it is among
+the last 16, and nothing that a process which ended had asked for proves itself after a later process did.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -256,16 +258,17 @@ class Pair:
 
         Returns the sessions that ended by this; the caller takes them out of its table.
         """
-        self.pending.pop(session.index, None)
+        ended = self._overtaken(session)
+        for over in (session, *ended):
+            self.pending.pop(over.index, None)
         session.expires = session.made_at + LIFETIME
-        ended: list[Session] = []
         if session.incarnation != self.incarnation:
             if self.incarnation is not None:
                 self._past.append(self.incarnation)
             self.incarnation = session.incarnation
             answered = [s.stamp for s in self.pending.values() if s.incarnation == session.incarnation]
             self.stamp = max(answered, default=0)  # on other links: replays from now on
-            ended = [s for s in (self.current, self.previous) if s is not None]
+            ended += [s for s in (self.current, self.previous) if s is not None]
             self.current = self.previous = None
             self.acked.clear()
             self.holds.clear()
@@ -283,6 +286,20 @@ class Pair:
                 ended.append(self.previous)
             self.previous = replaced
         return ended
+
+    def _overtaken(self, session: Session) -> list[Session]:
+        """The answered inits under which nobody is to be heard any more, now that `session` proved itself.
+
+        Who proves itself by an answer of ours has run since we gave it. What we answered before was asked for by the
+        same process, which has gone on, or by one that ended before it; what we answered later stays, for whoever
+        proves itself by that is a later process. An answer to our own call has no place in this order: if it shows a
+        new process, all others are over, and one that runs all the same calls again.
+        """
+        if not session.initiator:
+            return list(takewhile(lambda other: other is not session, self.pending.values()))
+        if session.incarnation == self.incarnation:
+            return []
+        return [other for other in self.pending.values() if other.incarnation != session.incarnation]
 
     def expire(self, now: float) -> list[Session]:
         """Sessions whose time is over, forgotten by the pair; the caller takes them out of its table."""
