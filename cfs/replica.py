@@ -185,14 +185,15 @@ class Replica:
         then it does not happen now, and what became of earlier attempts is not known.
         """
         self._begin(now)
-        known = None if self.unreadable() else self.state.outcome(operation.id)
-        if known is not None:
-            self._events.append(Outcome(operation, known, "", self._holders(known.index), repeated=True))
-            return
-        if known is None and not self.unreadable() and self.state.too_late(operation):
-            late = expired(operation)
-            late.never = True  # it was not even proposed
-            raise late
+        if not self.unreadable():
+            known = self.state.outcome(operation.id)
+            if known is not None:
+                self._events.append(Outcome(operation, known, "", self._holders(known.index), repeated=True))
+                return
+            if self.state.too_late(operation):
+                late = expired(operation)
+                late.never = True  # it was not even proposed
+                raise late
         refusal = self.refusal()
         if refusal is not None:
             raise refusal
@@ -476,7 +477,7 @@ class Replica:
         if store.health is Health.GOOD and not choice.genesis and store.log.end == choice.base:
             self._catchup.whole = True
             self._is_whole()
-        for node in choice.good & self._seen.keys():  # what good stores say outweighs what was seen of them before
+        for node in self._seen.keys() & choice.good:  # what good stores say outweighs what was seen of them before
             self._seen[node] = min(self._seen[node], primary.reports[node].standing.majority)
 
     def _append_kept(self) -> None:

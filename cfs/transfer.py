@@ -66,7 +66,7 @@ def awaits_have(need: Need) -> bool:
 
 
 _Items = Iterator[tuple[Item, bytes] | None]  # None: nothing found yet, and this turn is over
-_LAST = (Item.END, b"")
+_LAST = (Item.END, b"")  # there are no more items; the END that is sent has something in it
 
 
 class Sender:
@@ -119,7 +119,7 @@ class Sender:
             if item is None:
                 self.paused = True
                 return None
-            if item is _LAST:
+            if item == _LAST:
                 self._done = True
                 break
             self._buffer += ITEM.pack(len(item[1]), item[0])

@@ -317,7 +317,7 @@ class Electorate:
             self.waiting = not self.quorate
         elif not implied:
             self.waiting = False
-        listed = options.votes.keys()
+        listed = frozenset(options.votes)
         gone = frozenset(self.options.votes.keys() - listed - {self.me}).intersection(self.members)
         self._removed = (self._removed | gone) - listed
         self.options = live(self.options, options, implied)

@@ -431,11 +431,12 @@ class Security:
             self._own.renew_at if self._own.next is None else self._own.deadline,
         ]
         for pair in (*self._peering.pairs.values(), *self._peering.tombs.values()):
-            if pair.retry_at is not None:
-                if now >= pair.retry_at:
-                    self._tell(pair, now)
-                if pair.retry_at is not None:
-                    times.append(pair.retry_at)
+            retry_at = pair.retry_at
+            if retry_at is not None and now >= retry_at:
+                self._tell(pair, now)
+                retry_at = pair.retry_at
+            if retry_at is not None:
+                times.append(retry_at)
         self.wake_at = min(times)
 
     def _wake(self, when: float) -> None:

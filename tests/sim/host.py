@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from random import Random
 from typing import Protocol
 
@@ -42,11 +42,13 @@ from tests.transport.totem import evs
 from transport.errors import ClusterError
 from transport.events import ConfigurationChange, Persist
 from transport.ids import NO_RING, LinkId, NodeId, RingId
+from transport.totem.stats import Stats
 
 WAKE_COST = 100e-6  # seconds a process is busy with one wake-up, as measured, and with each datagram of it
 DATAGRAM_COST = 20e-6
 GONE = "its address is not on this host"
 EPOCH = 1_700_000_000  # what the wall clocks say at the beginning, Unix seconds
+STATS = tuple(one.name for one in fields(Stats))
 SOCKET_BUFFER = 2000  # datagrams the kernel keeps for a process that does not read
 
 
@@ -323,7 +325,7 @@ class Host:
 
     def _count(self, node: Node) -> None:
         stats = node.endpoint.srp.stats
-        for name in stats.__slots__:
+        for name in STATS:
             self.totals[name] = self.totals.get(name, 0) + getattr(stats, name)
 
     def finish(self) -> None:

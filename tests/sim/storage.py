@@ -19,12 +19,12 @@ from transport.ids import NodeId, RingId
 
 RETRY = 1.0  # seconds until a small file that could not be written is tried again (transport/io/files.py)
 WORD = 0.3  # seconds for all to hear that a disk works again
-_ID = slice(4, 20)  # where an encoded operation has its id (cfs/messages.py)
+_ID, _BEHIND_ID = 4, 20  # where an encoded operation has its id (cfs/messages.py)
 Answered = AppendLog | TruncateTail | Adopt | Checkpoint
 
 
 def operation_id(record: LogRecord) -> bytes | None:
-    return record.body[_ID] if record.kind is RecordKind.OPERATION else None
+    return record.body[_ID:_BEHIND_ID] if record.kind is RecordKind.OPERATION else None
 
 
 class Storage:

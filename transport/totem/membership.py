@@ -169,7 +169,7 @@ class Membership:
 
     def row_changed(self, now: float) -> None:
         """Publish a changed row: whom we reach, without those we have silenced; nobody while no ring can have us."""
-        row = (self.reachable & self.ctx.nodes.keys()) - {self.ctx.me} - self.silence.nodes()
+        row = self.reachable.intersection(self.ctx.nodes) - {self.ctx.me} - self.silence.nodes()
         if self._without_number:
             row = frozenset()
         own = self.views.own

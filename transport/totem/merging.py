@@ -176,7 +176,7 @@ class Merging:
                 node for lower in members if lower < me and (view := table.get(lower)) is not None for node in view.row
             }
             to |= self._views.own.row - set(members) - covered
-        return (to & self._ctx.nodes.keys()) - {self._ctx.me}
+        return to.intersection(self._ctx.nodes) - {self._ctx.me}
 
     def next_timeout(self) -> float | None:
         return earliest(self._announce_at, self._detect_at, self._merge_at, self._torn_at)

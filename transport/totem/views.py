@@ -200,7 +200,7 @@ class Views:
 
         None: it is not that simple. Otherwise what the graph would give.
         """
-        known = rows.keys()
+        known = frozenset(rows)
         near = (rows[self.me] & known) | {self.me}
         unsure = near & doubted
         for node in near:
