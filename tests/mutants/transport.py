@@ -238,6 +238,15 @@ MUTANTS: list[Mutant] = [
         harness="keys",
     ),
     Mutant(
+        "late-first-packet-believed",
+        "transport/session.py",
+        "            return list(takewhile(lambda other: other is not session, self.pending.values()))\n",
+        "            return []\n",
+        "X1",
+        "The first packet in a session proves a process that has ended since, and been replaced.",
+        harness="keys",
+    ),
+    Mutant(
         "removed-node-keeps-its-session",
         "transport/peering.py",
         "        pair = self.pairs.pop(peer, None)\n        if pair is None:\n            return []\n",

@@ -85,6 +85,8 @@ class Chaos:
             self._siege(aside)
         if aside.random() < 0.3:
             self._key_held_back(aside)
+        if aside.random() < 0.3:
+            self._first_packets_held_back(aside)
         self.withheld = 0.0
         world.run(NEW_KEYS + 1.0)
         self._talk()
@@ -207,6 +209,43 @@ class Chaos:
             world.deliver(packet)
         world.settle()
         self._look()
+
+    def _first_packets_held_back(self, rng: random.Random) -> None:
+        """Two nodes start and call each other at once. What one of them says in the session that they do not go by is
+        late: it comes when that process has been replaced, and then all that was recorded of it. It is not heard again,
+        and its successor is not cut off."""
+        world = self.world
+        receiver, sender = sorted(rng.sample(self._members(), 2))
+        self._restart(sender)
+        self._restart(receiver)
+        first, late, sessions = len(world.seen), [], []
+
+        def hold(packet: Packet) -> list[Packet]:
+            if packet.kind != SESSION or (packet.sender, packet.receiver) != (sender, receiver):
+                return [packet]
+            sessions.append(packet.data[4:8])
+            if packet.data[4:8] != sessions[0]:
+                return [packet]
+            late.append(packet)
+            return []
+
+        world.filter = hold
+        world.run(0.5)
+        world.filter = self._on_its_way
+        self.withheld = 0.0
+        for _ in range(3):
+            self._say(sender)
+        world.settle()
+        self._look()
+        self._restart(sender)
+        world.run(1.0)
+        recorded = [p for p in world.seen[first:] if p.kind == RING and (p.sender, p.receiver) == (sender, receiver)]
+        for packet in [*late, *recorded]:
+            world.deliver(packet)
+        world.settle()
+        self._look()
+        if not self._connected(receiver, sender):
+            raise Broken("X1", f"late packets of a process that ended cut nodes {receiver} and {sender} off")
 
     def _burst(self) -> None:
         """More datagrams than the replay window is wide; then old ones of all ages once more."""
