@@ -115,6 +115,10 @@ class Processes:
             case _:
                 pass
 
+    def put_back(self, node: NodeId, number: int, made: float) -> None:
+        """This life goes on from a snapshot with its memory that was made then."""
+        self._lives.setdefault((node, number), Life(node, number)).pasts.append((made, self._clock.now))
+
     def ended(self, node: NodeId) -> None:
         """The daemon on this host is gone, and its local members have lost it."""
         self._life(node).ended = True

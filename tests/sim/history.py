@@ -137,6 +137,20 @@ class Process:
     claims: int = 0
 
 
+class Past(NamedTuple):
+    """A process of the past went on where a virtual machine was put back with its memory and nobody told (shadow.py).
+
+    process: the life that it is of.  waiting: marks of what that one had given to the ring and not had back when the
+    snapshot was made: this one may send it once more.  events: how many there were in the trace of each process when it
+    was put back.  ring: what it gave to the ring itself.
+    """
+
+    process: Process
+    waiting: frozenset[bytes]
+    events: tuple[int, ...]
+    ring: Trace
+
+
 class StoreSample(NamedTuple):
     """A node's store as a reader there would see it; process -1: its disk was lost just now.
 
@@ -223,6 +237,7 @@ class History:
     pauses: which process stood still, from when to when.
     watches: one list for each watcher of the tree, in the order in which it was told.
     records: what was at each epoch and index of any log: an encoded operation, None for another kind of record.
+    pasts: in the order in which they went on.
     """
 
     votes: dict[NodeId, int]
@@ -242,6 +257,7 @@ class History:
     power_losses: list[float] = field(default_factory=list)
     disk_losses: list[tuple[float, NodeId]] = field(default_factory=list)
     pauses: list[tuple[NodeId, float, float]] = field(default_factory=list)
+    pasts: list[Past] = field(default_factory=list)
 
     @property
     def branches(self) -> Branches:

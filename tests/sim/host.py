@@ -32,9 +32,9 @@ from tests.sim.groups import Processes
 from tests.sim.history import Applied, Call, Configured, Heard, History, Process, StoreSample, Told, Violation
 from tests.sim.network import Address, Network, address_of
 from tests.sim.shadow import LEAST, LONGEST, Machine, Shadow, untapped
-from tests.sim.snapshot import Snapshot, go_back, put_back, take
+from tests.sim.snapshot import Memory, Snapshot, go_back, put_back, take
 from tests.sim.storage import Storage, operation_id
-from tests.sim.tap import tap, tap_claims
+from tests.sim.tap import tap, tap_claims, tap_past, waiting
 from tests.sim.trace import NodeLog, Trace
 from tests.sim.watchers import Watcher
 from tests.sim.workload import Workload
@@ -238,13 +238,14 @@ class Host:
 
     def snapshot(self, memory: bool = False) -> Snapshot:
         """Of this virtual machine; it goes on meanwhile. memory: with that of its process."""
-        copied = None
-        if memory and self.node is not None and not self.paused and not self._leaving:
+        kept = None
+        if memory and self.node is not None and self.process is not None and not self.paused and not self._leaving:
             world = self._world
             shared = (world, world.random, world.trace, world.clock, world.network, self, self.log, self.node._log)
             copied = deepcopy(self.node, {id(one): one for one in shared})
             untapped(copied)
-        return take(self.storage, self.now(), self._clock.now, copied)
+            kept = Memory(copied, self.process, waiting(self.process))
+        return take(self.storage, self.now(), self._clock.now, kept)
 
     def put_back(self, snapshot: Snapshot) -> None:
         """It goes on from the snapshot. Its hypervisor tells, and the process ends, for a new one to start; or it was
@@ -254,14 +255,15 @@ class Host:
             self._end("put back")
         self._latest = snapshot.reading
         self._offset = snapshot.reading - self._world.clock.now * self._rate
-        if snapshot.node is not None and self._clock.now - snapshot.at >= LEAST:
+        if snapshot.memory is not None and self._clock.now - snapshot.at >= LEAST:
             go_back(self.storage, snapshot)
-            self._go_on(snapshot.node)
+            self._world.processes.put_back(self.me, snapshot.memory.process.number, snapshot.at)
+            self._go_on(snapshot.memory)
         else:
             put_back(self.storage, snapshot)
         self._world.history.samples.append(StoreSample(self._world.clock.now, self.me, -1, 0, b""))
 
-    def _go_on(self, node: Node) -> None:
+    def _go_on(self, memory: Memory) -> None:
         """The process of the past, until it ends by itself or somebody starts its daemon anew."""
         clock = self._clock
         self.did["put back with its memory"] += 1
@@ -269,7 +271,8 @@ class Host:
         machine = Machine(
             self.me, clock, self._world.network, self.storage, self.now, lambda due: (due - self._offset) / self._rate
         )
-        self.shadow = shadow = Shadow(node, machine, lambda: clock.after(0.2, self._start_after, shadow))
+        tap_past(memory.node, memory.process, memory.waiting, self._world.history)
+        self.shadow = shadow = Shadow(memory.node, machine, lambda: clock.after(0.2, self._start_after, shadow))
         clock.after(LONGEST, self._start_after, shadow)
 
     def _start_after(self, shadow: Shadow) -> None:

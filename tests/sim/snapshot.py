@@ -12,28 +12,39 @@ from dataclasses import dataclass, field
 
 from clusterd.node import Node
 from tests.sim.disk import SimDisk
+from tests.sim.history import Process
 from tests.sim.storage import Answered, Storage
 from transport.events import Persist
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """node: a copy of the process.  process: the life it is of.  waiting: the marks of what it had given to the ring
+    and not had back."""
+
+    node: Node
+    process: Process
+    waiting: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """reading: what the machine's clock said.  node: a copy of the process, where one ran and its memory is kept, with
+    """reading: what the machine's clock said.  memory: of the process, where one ran and it is kept; asked, under_way:
     what it had asked of the disk.  at: true time."""
 
     reading: float
     disk: SimDisk
     files: dict[str, bytes]
     at: float = 0.0
-    node: Node | None = None
+    memory: Memory | None = None
     asked: dict[int, Answered] = field(default_factory=dict)
     under_way: list[Persist] = field(default_factory=list)
 
 
-def take(storage: Storage, reading: float, at: float = 0.0, node: Node | None = None) -> Snapshot:
-    """Everything as it is now; the machine goes on. node: a copy of the process with its memory."""
+def take(storage: Storage, reading: float, at: float = 0.0, memory: Memory | None = None) -> Snapshot:
+    """Everything as it is now; the machine goes on."""
     asked, under_way = dict(storage._asked), list(storage._files_under_way)
-    return Snapshot(reading, _copy(storage.store), dict(storage.files), at, node, asked, under_way)
+    return Snapshot(reading, _copy(storage.store), dict(storage.files), at, memory, asked, under_way)
 
 
 def put_back(storage: Storage, snapshot: Snapshot) -> None:

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from clusterd.node import CONFIG, GROUPS, QUORUM, STORE, SYNC, Node
 from tests.sim.checkers.claims import check_claim
 from tests.sim.clock import Clock
-from tests.sim.history import Process, Stranger
+from tests.sim.history import History, Past, Process, Stranger
 from tests.sim.trace import Trace
+from tests.transport.totem import evs
 from transport.events import ConfigurationChange, Delivery
 from transport.ids import NodeId
 
 CHANNELS = {SYNC: "barrier", QUORUM: "quorum", STORE: "store", GROUPS: "group", CONFIG: "configuration"}
 MARK = 8  # bytes at the end of each message that tell it from every other
+OF_THE_PAST = 0x8000  # in a mark in place of the number of the process, with that of the going back
 
 
 def tap(node: Node, me: NodeId, process: Process, clock: Clock, trace: Trace) -> None:
@@ -49,6 +51,39 @@ def tap(node: Node, me: NodeId, process: Process, clock: Clock, trace: Trace) ->
         process.sent_at.append(clock.now)
 
     # Only the simulator stands between the two; the product has no need of a hook here.
+    setattr(endpoint, "next_event", tapped_event)  # noqa: B010
+    setattr(endpoint, "submit", tapped_submit)  # noqa: B010
+
+
+def waiting(process: Process) -> frozenset[bytes]:
+    """The marks of what it gave to the ring and has not had back."""
+    had = {event.payload for event in process.ring.events if isinstance(event, Delivery)}
+    return frozenset(mark for _, mark, _ in process.ring.sent if mark not in had)
+
+
+def tap_past(node: Node, process: Process, waits: frozenset[bytes], history: History) -> None:
+    """The same for a process of the past, of which only what it gives to the ring is written down: it takes the marks
+    off what others said, and marks what it says. process, waits: see Past."""
+    endpoint, ring, pasts = (
+        node.endpoint,
+        evs.Trace(process.node, process.ring.incarnation, [evs.Crash()]),
+        history.pasts,
+    )
+    next_event, submit = endpoint.next_event, endpoint.submit
+    head = process.node.to_bytes(2, "big") + (OF_THE_PAST | len(pasts)).to_bytes(2, "big")
+    pasts.append(Past(process, waits, tuple(len(other.ring.events) for other in history.processes), ring))
+
+    def tapped_event() -> object:
+        event = next_event()
+        if isinstance(event, Delivery):
+            event.payload = event.payload[:-MARK]
+        return event
+
+    def tapped_submit(payload: bytes, safe: bool = False) -> None:
+        mark = head + len(ring.sent).to_bytes(4, "big")
+        submit(payload + mark, safe)
+        ring.sent.append((0, mark, safe))
+
     setattr(endpoint, "next_event", tapped_event)  # noqa: B010
     setattr(endpoint, "submit", tapped_submit)  # noqa: B010
 

@@ -94,6 +94,22 @@ def test_a_message_told_twice_is_caught() -> None:
     assert broken(lives([*one, sent(1), got(1)], [*two, got(1), got(1)])) == "G3"
 
 
+def test_what_waited_in_a_snapshot_may_be_told_once_more() -> None:
+    """O2: the process of the past sends it again; once for each going back, and nothing that had not waited."""
+    one, two = both()
+
+    def put_back(*pasts: tuple[float, float], again: tuple[Got, ...] = (got(1),)) -> list[Life]:
+        found = lives([*one, sent(1), sent(2), got(1), got(2)], [*two, got(1), got(2), *again, left(TWO, gone=ONE)])
+        found[0].ended, found[0].pasts = True, list(pasts)
+        return found
+
+    assert groups.check(put_back((1.2, 1.4)), (2,)) == 5
+    assert broken(put_back((1.2, 1.6))) == "G3"  # told before
+    assert broken(put_back((1.6, 1.7))) == "G3"  # it had not waited
+    assert broken(put_back((1.2, 1.4), again=(got(1), got(1)))) == "G3"
+    assert broken(put_back((1.2, 1.4), again=(got(3),))) == "G3"
+
+
 def test_an_invented_message_is_caught() -> None:
     """G3: as they were sent."""
     one, two = both()

@@ -9,6 +9,8 @@ changes of membership, told under the ring they belong to:
     G4 one order    processes that go together from one ring to the next saw the same; others nothing in another order
     G5 one's own    what a member sends is told to itself, unless its process dies
     G6 one end      once everything has healed all see the same members, which are those that are there
+
+"Each once" but for O2's exception: what a machine had waiting to be sent when it was put back with its memory.
 """
 
 from __future__ import annotations
@@ -69,6 +71,8 @@ class Life:
     """What one life of a node's daemon took from and gave to its local members. members: who asked in, and not out.
 
     asked: every (group, pid) that ever asked in.  ended: the daemon died or left.
+    pasts: of each snapshot with its memory that its machine was put back to, nobody telling: when it was made, and when
+    the process of the past went on from it.
     """
 
     node: NodeId
@@ -77,6 +81,7 @@ class Life:
     members: set[tuple[bytes, int]] = field(default_factory=set)
     asked: set[tuple[bytes, int]] = field(default_factory=set)
     ended: bool = False
+    pasts: list[tuple[float, float]] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -105,6 +110,7 @@ def check(lives: list[Life], nodes: tuple[NodeId, ...]) -> int:
 def check_views(life: Life, lives: list[Life]) -> int:
     """G1, G2, G3; returns the number of messages."""
     sent = _sent_by(lives)
+    again = _again(lives)
     asked = {(other.node, *member) for other in lives for member in other.asked}
     views: dict[bytes, set[Member]] = {}
     last: dict[bytes, dict[Member, int]] = defaultdict(dict)  # of each sender in a view, the number of its last one
@@ -125,10 +131,14 @@ def check_views(life: Life, lives: list[Life]) -> int:
             if event.sender not in views.get(event.group, ()):
                 text = f"{life.name} was told a message of {_named(event.sender)}, no member of {event.group!r} there"
                 raise Violation(event.at, "G1", text)
-            place = sent.get((event.group, event.sender, event.payload))
+            key = (event.group, event.sender, event.payload)
+            place = sent.get(key)
             if place is None:
                 raise Violation(event.at, "G3", f"{life.name} was told a message nobody sent: {event.payload[:20]!r}")
             before = last[event.group].get(event.sender)
+            if before is not None and place <= before and again[key] and again[key][0] <= event.at:
+                del again[key][0]
+                continue
             if before is not None and place != before + 1:
                 text = f"{life.name} was told message {place} of {_named(event.sender)} in {event.group!r}"
                 raise Violation(event.at, "G3", f"{text} after message {before}")
@@ -146,6 +156,18 @@ def _sent_by(lives: list[Life]) -> dict[tuple[bytes, Member, bytes], int]:
                 counts[event.group, event.pid] += 1
                 places[event.group, Member(life.node, event.pid), event.payload] = counts[event.group, event.pid]
     return places
+
+
+def _again(lives: list[Life]) -> dict[tuple[bytes, Member, bytes], list[float]]:
+    """Since when each message may be told once more: it waited in a snapshot, and the process of then went on."""
+    since: dict[tuple[bytes, Member, bytes], list[float]] = defaultdict(list)
+    for life in lives:
+        for made, went_on in life.pasts:
+            had = {(e.group, e.payload) for e in life.events if isinstance(e, Got) and e.at <= made}
+            for event in life.events:
+                if isinstance(event, Sent) and event.at <= made and (event.group, event.payload) not in had:
+                    since[event.group, Member(life.node, event.pid), event.payload].append(went_on)
+    return since
 
 
 def _check_change(
@@ -222,6 +244,7 @@ def _stays(life: Life) -> Iterator[tuple[RingId, bytes, Stay]]:
 
 def check_order(lives: list[Life]) -> None:
     """G4."""
+    repeated: set[Key] = {("message", sender, payload) for _, sender, payload in _again(lives)}
     by_ring: dict[tuple[RingId, bytes], list[Stay]] = defaultdict(list)
     for life in lives:
         for ring, group, stay in _stays(life):
@@ -230,7 +253,7 @@ def check_order(lives: list[Life]) -> None:
         for one, other in combinations(stays, 2):
             where = f"in ring {ring}, group {group!r}, {one.life.name} and {other.life.name}"
             at = max([*one.times, *other.times], default=0.0)
-            if not _same_order(one.keys, other.keys):
+            if not _same_order(one.keys, other.keys, repeated):
                 raise Violation(at, "G4", f"{where} were told the same in another order")
             if _together(one, other):
                 longer, shorter = sorted((one.keys, other.keys), key=len, reverse=True)
@@ -245,8 +268,9 @@ def _together(one: Stay, other: Stay) -> bool:
     return one.goes.ring == other.goes.ring and other.life.node in one.goes.together
 
 
-def _same_order(one: list[Key], other: list[Key]) -> bool:
-    messages = {key for key in one if key[0] == "message"} & {key for key in other if key[0] == "message"}
+def _same_order(one: list[Key], other: list[Key], repeated: set[Key]) -> bool:
+    """repeated: what has two places, of which either process may have one."""
+    messages = {key for key in one if key[0] == "message"} & {key for key in other if key[0] == "message"} - repeated
     return [key for key in one if key in messages] == [key for key in other if key in messages]
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from tests.sim.checkers import evs, liveness
 from tests.sim.histories import RINGS, broken, call, history_of
-from tests.sim.history import ACKED, REFUSED, Violation
+from tests.sim.history import ACKED, REFUSED, History, Past, Process, Violation
+from tests.transport.totem.evs import Crash, Trace
 from transport.events import ConfigurationChange, Delivery
 
 
@@ -29,6 +30,51 @@ def test_a_message_that_one_member_misses_is_caught() -> None:
     assert evs.check(history) == 2
     del history.processes[1].ring.events[1]
     assert broken(evs.check, history) == "E8"
+
+
+def put_back() -> tuple[History, Process, Process]:
+    """Node 1 sent two messages that waited when the snapshot was made; it had both back, was put back, and sent them
+    again: node 2 delivered each a second time."""
+    history = history_of()
+    gone, other = history.processes[:2]
+    for process in (gone, other):
+        first = ConfigurationChange(True, RINGS[0], (1, 2), incarnations={1: 1, 2: 1})
+        process.ring.events = [first, Delivery(1, b"one", RINGS[0], 1), Delivery(1, b"two", RINGS[0], 2)]
+    gone.ring.sent = [(1, b"one", False), (1, b"two", False)]
+    gone.ring.events.append(Crash())
+    past = Past(gone, frozenset((b"one", b"two")), (3, 3, 0), Trace(1, 1, [Crash()]))
+    past.ring.sent.append((0, b"new", False))
+    history.pasts.append(past)
+    other.ring.events += [Delivery(1, mark, RINGS[0], 3 + i) for i, mark in enumerate((b"one", b"two", b"new"))]
+    return history, gone, other
+
+
+def test_what_waited_in_a_snapshot_may_come_once_more_after_it_was_put_back() -> None:
+    """O2: sent by the process of the past, to all alike and in its order; what that says itself is as any message."""
+    history, _, _ = put_back()
+    assert evs.check(history) == 7
+
+
+@pytest.mark.parametrize(
+    "what, promise",
+    [("nobody", "E1"), ("did not wait", "E1"), ("before", "E1"), ("a third time", "E1"), ("order", "E12")],
+)
+def test_anything_else_that_comes_twice_is_caught(what: str, promise: str) -> None:
+    """O2: without such a machine, before it was put back, more often than once, what had not waited, out of order."""
+    history, _, other = put_back()
+    past, events = history.pasts[0], other.ring.events
+    match what:
+        case "nobody":
+            history.pasts.clear()
+        case "did not wait":
+            history.pasts[0] = past._replace(waiting=frozenset((b"two",)))
+        case "before":
+            history.pasts[0] = past._replace(events=(3, 4, 0))
+        case "a third time":
+            events.append(Delivery(1, b"one", RINGS[0], 6))
+        case "order":
+            events[3:5] = [Delivery(1, b"two", RINGS[0], 3), Delivery(1, b"one", RINGS[0], 4)]
+    assert broken(evs.check, history) == promise
 
 
 def condition(node: int, **more: object) -> liveness.Condition:

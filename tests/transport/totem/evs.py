@@ -147,10 +147,10 @@ def _check_senders(traces: Sequence[Trace], sent: dict[bytes, Trace]) -> None:
     """E12: messages of one sender are delivered in sending order, everywhere."""
     number = {payload: i for trace in traces for i, (_, payload, _) in enumerate(trace.sent)}
     for trace in traces:
-        newest: dict[str, int] = {}
+        newest: dict[int, int] = {}  # by the trace of its sender
         for event in trace.events:
             if isinstance(event, Delivery):
-                origin = sent[event.payload].name
+                origin = id(sent[event.payload])
                 if number[event.payload] <= newest.get(origin, -1):
                     _fail("E12", f"{trace.name} delivered {event.payload[:24]!r} after a later one of its sender")
                 newest[origin] = number[event.payload]
