@@ -18,33 +18,16 @@ that was away while the configuration changed.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
-from enum import Enum, IntEnum
+from dataclasses import replace
+from enum import Enum
 
 from quorum.events import SavedState
 from quorum.messages import Flag, NodeInfo
 from quorum.options import QuorumOptions
+from quorum.table import Device, Row, State
 from quorum.votes import threshold, tie_breaker
 from transport.core import Log
 from transport.ids import NodeId
-
-
-class State(IntEnum):
-    """Of a node in the table; the values are the reference's API."""
-
-    MEMBER = 1
-    DEAD = 2
-    LEAVING = 3
-
-
-@dataclass(slots=True)
-class Row:
-    """A node as it last described itself."""
-
-    votes: int
-    expected: int
-    flags: Flag = Flag.NONE
-    state: State = State.MEMBER
 
 
 class Rule(Enum):
@@ -54,27 +37,6 @@ class Rule(Enum):
     WAITING = "waiting for all"
     TIE = "tie broken"
     MASTER = "master wins"
-
-
-@dataclass(slots=True)
-class Device:
-    """This node's quorum device, as its client last told."""
-
-    registered: bool = False
-    alive: bool = False
-    cast: bool = False
-    master_wins: bool = False
-    name: str = ""
-
-    @property
-    def flags(self) -> Flag:
-        said = (
-            (self.registered, Flag.DEVICE_REGISTERED),
-            (self.alive, Flag.DEVICE_ALIVE),
-            (self.cast, Flag.DEVICE_CAST),
-            (self.master_wins, Flag.MASTER_WINS),
-        )
-        return Flag(sum(flag for is_set, flag in said if is_set))
 
 
 class Electorate:
@@ -113,6 +75,7 @@ class Electorate:
         self.rows: dict[NodeId, Row] = {me: self.own}
         self._removed: frozenset[NodeId] = frozenset()  # still in the ring, no longer in the configuration
         self._ahead = False  # our configuration is newer than the one in force here
+        self._counting = False  # in the middle of a barrier's words, not all of which are counted yet
         self._recalculate()
 
     # -- what is here ----------------------------------------------------------------------------------------
@@ -200,8 +163,10 @@ class Electorate:
             elif not ahead:  # who runs another one says its votes by that
                 listed = self.options.votes
                 infos = {n: i if n in newest else replace(i, votes=listed.get(n, i.votes)) for n, i in infos.items()}
+        self._counting = True
         for node, info in sorted(infos.items()):
             self.on_node_info(node, info)
+        self._counting = False
         self._recalculate()
 
     def must_tell(self, infos: dict[NodeId, NodeInfo], newest: Collection[NodeId]) -> bool:
@@ -404,7 +369,8 @@ class Electorate:
         if not quorate and self._master():
             quorate, self.rule = True, Rule.MASTER
         self.quorate = quorate
-        self.waiting = self.options.waits_for_all and not quorate
+        # Whose majority needs one who has just come has not lost it before that one is counted.
+        self.waiting = self.options.waits_for_all and not quorate and not self._counting
 
     def _is_tie(self) -> bool:
         return (

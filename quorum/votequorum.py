@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from quorum import overlap, reasons
-from quorum.electorate import Device, Electorate, configured_expected
+from quorum.electorate import Electorate, configured_expected
 from quorum.events import Multicast, SavedState, SaveState, Verdict
 from quorum.lease import Lease
 from quorum.messages import (
@@ -34,6 +34,7 @@ from quorum.messages import (
 )
 from quorum.options import MAX_VOTES, QuorumOptions, check
 from quorum.seldom import Seldom
+from quorum.table import Device
 from quorum.votes import objection_to_expected, objection_to_votes, threshold
 from transport.core import Log, Timers, earliest
 from transport.errors import BadArgument, Refused, WireError

@@ -72,6 +72,7 @@ class ModelNode:
     cast: bool = False
     master: bool = False
     name: str = ""
+    half_heard: bool = False  # the words of a barrier: loss of quorum is judged on all of them
     ahead: bool = False  # by what it was told at the last barrier
     dismissed: set[int] = field(default_factory=set)  # in the ring still, and in the configuration no more
 
@@ -143,7 +144,7 @@ class ModelNode:
         if self.by_votes:
             self.low, self.high = (here[0], here[-1]) if here else (-1, -1)
         self.quorate = self.by_votes or self._tie() or self._some_master()
-        self.wfa = self.wfa_on and not self.quorate
+        self.wfa = self.wfa_on and not self.quorate and not self.half_heard
 
     def _tie(self) -> bool:
         half = self.total == self.table[self.me].expected // 2
@@ -257,8 +258,10 @@ class ModelNode:
                 infos |= {n: replace(infos[n], votes=self.options.votes.get(n, infos[n].votes)) for n in others}
             if not ahead and self.me not in newest:
                 self._learn_from([infos[n] for n in sorted(newest) if n in infos])
+        self.half_heard = True
         for n in sorted(infos):
             self.nodeinfo(n, infos[n])
+        self.half_heard = False
         self.recalculate(False)
         if not self.quorate or ahead or (newest and self.me not in newest):
             return False

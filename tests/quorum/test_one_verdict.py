@@ -29,6 +29,16 @@ def test_who_becomes_quorate_tells_who_waits_for_all() -> None:
     assert world.numbers(1)[3] and world.numbers(2)[3]
 
 
+def test_who_goes_while_another_comes_costs_nobody_the_quorum() -> None:
+    """n1 was quorate with n2, and is with n3, which starts: two of three at any moment."""
+    world = World(options_of(3, wait_for_all=True))
+    world.ring(1, 2, 3)
+    world.ring(1, 2)
+    world.start(3)
+    world.ring(1, 3)
+    assert world.numbers(1) == world.numbers(3) == (3, 2, 2, True)
+
+
 def test_nobody_speaks_where_all_count_alike() -> None:
     """Two that start together, and then part and meet again: no word beside the barrier's."""
     world = World(options_of(3))
