@@ -1,15 +1,17 @@
 # clusterd: `make demo` shows a cluster, `make test` proves it. Both make .venv first; neither needs another step.
-# Variables: PYTHON=python3.12 (which python makes .venv), KEEP=1 (demo), RUNS, NODES, SEED, PLAN, TRACE (sim), MINUTES (fuzz, torture).
+# Variables: PYTHON=python3.12 (which python makes .venv), KEEP=1 (demo), RUNS, NODES, SEED, PLAN, TRACE, COMPILED=1 (sim),
+# MINUTES (fuzz, torture).
 
 PY := .venv/bin/python
 
-.PHONY: help demo test check sim stories mutants bench fuzz torture lock clean venv venv-dev venv-fuzz
+.PHONY: help demo test check sim speed stories mutants bench fuzz torture lock clean venv venv-dev venv-fuzz
 
 help:
 	@echo "make demo      a real three-node cluster on loopback, step by step, with its times (KEEP=1 leaves it running)"
 	@echo "make test      lint, format, types, layer arrows and all tests"
 	@echo "make check     lint, format, types, layer arrows"
-	@echo "make sim       whole nodes under faults in virtual time (RUNS=200 NODES= SEED= PLAN= TRACE=)"
+	@echo "make sim       whole nodes under faults in virtual time (RUNS=200 NODES= SEED= PLAN= TRACE= COMPILED=1)"
+	@echo "make speed     how much faster than real time that is, in pure Python and compiled"
 	@echo "make stories   told situations, and every message lost and every crash in a membership change (NAMES=)"
 	@echo "make mutants   small changes of the product, each of which must be found to break its promise (NAMES=, REFRESH=1, EVERY=1)"
 	@echo "make bench     latency, throughput and durable writes of three daemons"
@@ -38,7 +40,10 @@ test: venv-dev
 	@$(PY) -m tests.all
 
 sim: venv-dev
-	@$(PY) -m tests.sim $(if $(PLAN),--plan $(PLAN)) $(if $(RUNS),--runs $(RUNS)) $(if $(NODES),--nodes $(NODES)) $(if $(SEED),--seed $(SEED)) $(if $(TRACE),--trace $(TRACE))
+	@$(PY) -m tests.sim $(if $(PLAN),--plan $(PLAN)) $(if $(RUNS),--runs $(RUNS)) $(if $(NODES),--nodes $(NODES)) $(if $(SEED),--seed $(SEED)) $(if $(TRACE),--trace $(TRACE)) $(if $(COMPILED),--compiled)
+
+speed: venv-dev
+	@$(PY) -m tests.sim --speed --compiled
 
 stories: venv-dev
 	@$(PY) -m tests.sim.stories.play --whole $(NAMES)

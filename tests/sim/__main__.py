@@ -12,16 +12,18 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
-from tests.sim import shrink, speed, telling
+from tests.sim import pool, shrink, speed, telling
 from tests.sim.cases import Case, first_seed, known, seed_of
 from tests.sim.cluster import Report, run_plan
+from tests.sim.compiling import copies
+from tests.sim.compiling.both import CHECKED, Both
 from tests.sim.coverage import Coverage
 from tests.sim.guard import at_most
-from tests.sim.plan import Plan
-from tests.sim.runs import Sums, failure_lines, judgements
+from tests.sim.runs import SAME, Sums, failure_lines, judgements
 from tests.sim.stored import NoPlan, Stored
 
 
@@ -54,6 +56,11 @@ def options() -> argparse.ArgumentParser:
     add("--seconds", type=float, default=shrink.SECONDS, metavar="S", help="for making a failure smaller (%(default)g)")
     add("--store", type=Path, metavar="FILE", help="write the plan of --seed there and run nothing")
     add("--speed", action="store_true", help="run twenty fixed seeds and print how much faster than real time that is")
+    add(
+        "--compiled",
+        action="store_true",
+        help="run a compiled copy (made once for these sources, if there is a compiler)",
+    )
     add("--coverage", action="store_true", help="at the end, print the lines of the product that no run executed")
     return parser
 
@@ -61,8 +68,10 @@ def options() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     parser = options()
     asked = parser.parse_args(arguments)
+    if asked.compiled and (asked.trace or asked.coverage or asked.shrink is not None or asked.store):
+        parser.error("--compiled runs seeds and plans: --trace, --coverage, --shrink and --store are for pure Python")
     if asked.speed:
-        return 0 if speed.measure() else 1
+        return 0 if speed.measure(copies.ready() if asked.compiled else copies.present()) else 1
     if asked.shrink is not None and asked.shrink >= 0:
         asked.seed = asked.shrink
     if asked.plan is not None and (asked.seed is not None or asked.runs or asked.nodes):
@@ -82,37 +91,29 @@ def main(arguments: list[str] | None = None) -> int:
         if asked.store:
             asked.store.write_text(Stored(cases[0].plan()).text())
             return 0
-        return run(cases, asked, one, first + count, count)
+        return run(cases, asked, one, first + count, count, copies.ready() if asked.compiled else None)
     except (NoPlan, OSError) as error:
         print(f"python -m tests.sim: {error}", file=sys.stderr)
         return 2
 
 
-def run(cases: list[Case], asked: argparse.Namespace, one: bool, after: int, count: int) -> int:
-    """All cases, then lots of `count` new seeds from `after` on while there is time."""
+def run(
+    cases: list[Case], asked: argparse.Namespace, one: bool, after: int, count: int, copy: Path | None = None
+) -> int:
+    """All cases, then lots of `count` new seeds from `after` on while there is time. copy: of the sources, compiled."""
     coverage = Coverage() if asked.coverage else None
-    sums = Sums()
-    broken: list[tuple[Case, Plan, Report]] = []
-    started = time.monotonic()
-    while True:
-        for case in cases:
-            plan = case.plan()
-            print(f"{case}: {plan}", flush=True)
-            if one:
-                print("\n".join(f"  {line}" for line in telling.lines(plan)), flush=True)
-            with coverage or nullcontext(), at_most():
-                report = run_plan(plan, asked.trace, title=case.title, every=asked.every)
-            sums.add(report)
-            if report.failure is None:
-                print(f"  {held(report)}", flush=True)
-            else:
-                print("\n".join(failure_lines(report, case)), flush=True)
-                broken.append((case, plan, report))
-        if one or asked.minutes is None or time.monotonic() - started > asked.minutes * 60:
-            break
-        cases, after = [Case(after + at, asked.nodes) for at in range(count)], after + count
+
+    def here(case: Case) -> Report:
+        with coverage or nullcontext(), at_most():
+            return run_plan(case.plan(), asked.trace, title=case.title, every=asked.every)
+
+    both = Both(1 if one else CHECKED)
+    with nullcontext(here) if copy is None else pool.seated(both=both, copy=copy) as run_one:
+        sums, broken = run_all(run_one, cases, asked, one, after, count)
     if coverage is not None:
         print("\n".join(coverage.report()))
+    if both.did:
+        print(both)
     print(sums)
     print(sums.effects())
     print(sums.judged())
@@ -121,10 +122,37 @@ def run(cases: list[Case], asked: argparse.Namespace, one: bool, after: int, cou
         print(problem)
     if asked.shrink is not None and not broken:
         print("it holds: there is nothing to make smaller")
+    broken = [each for each in broken if each[1].failure is not None and each[1].failure.promise != SAME]
     if broken and (asked.shrink is not None or not one):
-        case, plan, report = broken[0]
-        shrink.tell(plan, report, case.name, asked.seconds)
+        case, report = broken[0]
+        shrink.tell(case.plan(), report, case.name, asked.seconds)
     return 1 if problems else 0
+
+
+def run_all(
+    run_one: Callable[[Case], Report], cases: list[Case], asked: argparse.Namespace, one: bool, after: int, count: int
+) -> tuple[Sums, list[tuple[Case, Report]]]:
+    """What all came to, and those that failed."""
+    sums = Sums()
+    broken: list[tuple[Case, Report]] = []
+    started = time.monotonic()
+    while True:
+        for case in cases:
+            plan = case.plan()
+            print(f"{case}: {plan}", flush=True)
+            if one:
+                print("\n".join(f"  {line}" for line in telling.lines(plan)), flush=True)
+            report = run_one(case)
+            sums.add(report)
+            if report.failure is None:
+                print(f"  {held(report)}", flush=True)
+            else:
+                print("\n".join(failure_lines(report, case)), flush=True)
+                broken.append((case, report))
+        if one or asked.minutes is None or time.monotonic() - started > asked.minutes * 60:
+            break
+        cases, after = [Case(after + at, asked.nodes) for at in range(count)], after + count
+    return sums, broken
 
 
 def held(report: Report) -> str:

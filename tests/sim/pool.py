@@ -1,7 +1,8 @@
 """Runs cases in worker processes and loses none: a worker that ends or hangs is a failure of the case it had.
 
 Each worker gets LOT cases, one at a time, and is then replaced by a fresh one: what a run leaves behind in memory does
-not add up. Nothing here judges a run.
+not add up. Nothing here judges a run; where there is a compiled copy, tests/sim/compiling/both.py says which case is
+run there.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from queue import SimpleQueue
 from typing import IO
 
 from tests.sim.cases import ROOT, Case
 from tests.sim.cluster import Report
+from tests.sim.compiling.both import Both
 from tests.sim.history import Violation
 from tests.sim.runs import from_line
 from tests.sim.worker import case_line
@@ -36,11 +40,11 @@ class Gone(Exception):  # noqa: N818  the field's word
 class Worker:
     """One process."""
 
-    def __init__(self, command: list[str]) -> None:
+    def __init__(self, command: list[str], place: Path = ROOT) -> None:
         self._said: IO[str] = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  closed with the worker
         self._process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=place,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
@@ -91,6 +95,61 @@ class Worker:
         self._said.close()
 
 
+class Seat:
+    """One worker at a time, begun in `place`; after `lot` cases, or when it is gone, another. live: those that are."""
+
+    def __init__(self, command: list[str], place: Path, patience: float, lot: int, live: set[Worker]) -> None:
+        self._begin = partial(Worker, command, place)
+        self._patience, self._lot = patience, lot
+        self._live = live
+        self._worker: Worker | None = None
+        self._given = 0
+
+    def run(self, case: Case) -> Report:
+        if self._given >= self._lot:
+            self.close()
+        if self._worker is None:
+            self._worker, self._given = self._begin(), 0
+            self._live.add(self._worker)
+        self._given += 1
+        try:
+            return self._worker.run(case, self._patience)
+        except Gone as gone:
+            self.close()
+            return _lost(case, str(gone))
+
+    def close(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            self._live.discard(worker)
+            worker.close()
+
+
+def seat_in(place: Path, nice: int = 0) -> Seat:
+    """For one case after the other."""
+    return Seat([*COMMAND, str(nice)], place, PATIENCE, LOT, set())
+
+
+@contextlib.contextmanager
+def seated(
+    nice: int = 0,
+    both: Both | None = None,
+    copy: Path | None = None,
+    patience: float = PATIENCE,
+    command: list[str] | None = None,
+    lot: int = LOT,
+    live: set[Worker] | None = None,
+) -> Iterator[Callable[[Case], Report]]:
+    """A function that runs one case. copy: where the compiled one is; then `both` says which case is run there."""
+    command, live = command or [*COMMAND, str(nice)], set() if live is None else live
+    with contextlib.closing(Seat(command, ROOT, patience, lot, live)) as pure:
+        if copy is None or both is None:
+            yield pure.run
+            return
+        with contextlib.closing(Seat(command, copy, patience, lot, live)) as compiled:
+            yield lambda case: both.run(case, compiled.run, pure.run)
+
+
 def run(
     cases: Iterator[Case],
     jobs: int,
@@ -98,9 +157,11 @@ def run(
     patience: float = PATIENCE,
     command: list[str] | None = None,
     lot: int = LOT,
+    both: Both | None = None,
+    copy: Path | None = None,
 ) -> Iterator[tuple[Case, Report]]:
     """Each case with its report, as they end. A case is taken only when there is a worker for it and what was answered
-    before was looked at, so the caller may stop giving or taking them at any moment."""
+    before was looked at, so the caller may stop giving or taking them at any moment. both, copy: see `seated`."""
     answers: SimpleQueue[tuple[Case, Report] | BaseException | None] = SimpleQueue()
     room = threading.Semaphore(jobs)
     turn = threading.Lock()
@@ -112,38 +173,14 @@ def run(
         with turn:
             return None if closed.is_set() else next(cases, None)
 
-    def begin() -> Worker:
-        worker = Worker(command or [*COMMAND, str(nice)])
-        live.add(worker)
-        return worker
-
-    def end(worker: Worker) -> None:
-        live.discard(worker)
-        worker.close()
-
     def serve() -> None:
-        worker: Worker | None = None
-        given = 0
         try:
-            while (case := take()) is not None:
-                if worker is not None and given >= lot:
-                    end(worker)
-                    worker = None
-                if worker is None:
-                    worker, given = begin(), 0
-                given += 1
-                try:
-                    report = worker.run(case, patience)
-                except Gone as gone:
-                    report = _lost(case, str(gone))
-                    end(worker)
-                    worker = None
-                answers.put((case, report))
+            with seated(nice, both, copy, patience, command, lot, live) as seat:
+                while (case := take()) is not None:
+                    answers.put((case, seat(case)))
         except BaseException as error:
             answers.put(error)
         finally:
-            if worker is not None:
-                end(worker)
             answers.put(None)
 
     threads = [threading.Thread(target=serve, daemon=True) for _ in range(jobs)]

@@ -12,15 +12,17 @@ from tests.sim.cluster import ENOUGH, JUDGED, PROMISES, TOTALS, Report
 from tests.sim.effects import missing, told
 from tests.sim.history import Violation
 
+SAME = "the same compiled"  # what a run breaks, in the place of a promise, that pure Python does otherwise
 UNDECIDED = 3  # keys whose history may be too tangled for the search, over all runs
 
 
 def failure_lines(report: Report, case: Case) -> list[str]:
     """What a reader needs: the sentence, and the command that shows it again."""
     assert report.failure is not None
+    how = "--compiled" if report.failure.promise == SAME else f"--trace {','.join(map(str, named(report)))}"
     return [
         f"{case} failed at {report.failure.at:.3f} s: {report.failure}",
-        f"replay: python -m tests.sim {case.option} --trace {','.join(map(str, named(report)))}",
+        f"replay: python -m tests.sim {case.option} {how}",
         *([report.details.rstrip()] if report.details else []),
     ]
 

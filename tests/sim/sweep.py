@@ -18,11 +18,14 @@ from pathlib import Path
 from tests.sim import ledger, pool, shrink
 from tests.sim.cases import ROOT, Case, clean, commit, first_seed, known, seed_of, state
 from tests.sim.cluster import Report
-from tests.sim.runs import Sums, failure_lines, from_line, to_line
+from tests.sim.compiling import copies
+from tests.sim.compiling.both import Both
+from tests.sim.runs import SAME, Sums, failure_lines, from_line, to_line
 
 PLACE = ROOT / ".sim"
 PROGRESS = 10.0  # seconds between two lines of it
 LATE = 3  # times the --seconds: then a sweep ends even if too few count
+ELSEWHERE = ("an end", SAME)  # failures that are none in this process, or take it with them
 MANY = 10  # failures: more of them need no more time
 
 
@@ -47,6 +50,11 @@ def options() -> argparse.ArgumentParser:
         metavar="S",
         help="seconds to make a failure smaller (%(default)g)",
     )
+    add(
+        "--compiled",
+        action="store_true",
+        help="run a compiled copy (made once for these sources, if there is a compiler)",
+    )
     add("--record", action="store_true", help="add a row to docs/seeds-run.md; needs a checkout without changes")
     add("--file", type=Path, metavar="FILE", help="where the lines go (below .sim, by commit and first seed)")
     add("--result", type=Path, metavar="FILE", help="write there, as JSON, how many passed and failed")
@@ -62,6 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--record is for whole ranges: --first and --count, without --known and --seconds")
     if asked.record and not (commit() and clean()):
         parser.error("--record needs a checkout without changes: commit first, or use a clone")
+    copy = copies.ready() if asked.compiled else None
     first = first_seed() if asked.first is None else asked.first
     where = "" if commit() and not clean() else state()[:12]
     file = asked.file or PLACE / f"{where or 'changed'}-{first:06x}.jsonl"
@@ -71,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(
         f"sources {where or state()[:12] + ' and changes'}; first seed {first:06x}; lines in {_shown(file)}", flush=True
     )
-    sweep.run(asked)
+    sweep.run(asked, copy)
     return sweep.end(asked)
 
 
@@ -83,6 +92,7 @@ class Sweep:
         self.sums = Sums()
         self.done: set[str] = set()
         self.broken: list[tuple[Case, Report]] = []
+        self.both = Both()
         self._file = file
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.exists():
@@ -107,7 +117,8 @@ class Sweep:
         if report.failure is not None:
             self.broken.append((case, report))
 
-    def run(self, asked: argparse.Namespace) -> None:
+    def run(self, asked: argparse.Namespace, copy: Path | None = None) -> None:
+        """copy: where the compiled one is."""
         started = told = time.monotonic()
 
         def enough() -> bool:
@@ -129,7 +140,7 @@ class Sweep:
                     yield case
 
         with self._file.open("a") as lines:
-            for case, report in pool.run(cases(), asked.jobs, asked.nice):
+            for case, report in pool.run(cases(), asked.jobs, asked.nice, both=self.both, copy=copy):
                 self._take(case, report)
                 line = {"file": str(case.file or ""), "report": to_line(report)}
                 lines.write(json.dumps(line) + "\n")
@@ -156,6 +167,8 @@ class Sweep:
         problems = sums.problems(whole)
         if sums.counted() < asked.least:
             problems.append(f"only {sums.counted()} seeds passed and count, {asked.least} are needed")
+        if self.both.did:
+            print(self.both)
         print(sums)
         print(sums.effects())
         print(sums.judged())
@@ -177,9 +190,9 @@ class Sweep:
         return 1 if problems else 0
 
     def _shrink(self, seconds: float) -> None:
-        """The first failure of a seed that did not take its process with it; a stored plan is small already."""
+        """The first failure of a seed that shows in this process; a stored plan is small already."""
         for case, report in self.broken:
-            if case.file is None and report.failure is not None and report.failure.promise != "an end":
+            if case.file is None and report.failure is not None and report.failure.promise not in ELSEWHERE:
                 shrink.tell(case.plan(), report, case.name, seconds)
                 return
 
