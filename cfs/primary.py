@@ -42,7 +42,8 @@ class Primary:
 
     attempt: number of the choice, +1 each time one is made.  claims: member -> highest log index it says is on disk.
     needs: who asked for a transfer and has not got it, in order of asking.
-    transfer, source, target: number, sender and receiver of the last START.
+    transfer, source, target: number, sender and receiver of the last START; no sender and receiver before the first of
+    a choice.
     latest_set: the newest data set in the log.
     """
 
@@ -75,6 +76,7 @@ class Primary:
         self.attempt += 1
         self.ready.clear()
         self.needs.clear()
+        self.source = self.target = None  # chunks of a transfer for the choice before may still come
         self._failed = {node for node, one in self.reports.items() if not one.disk_ok}
         narrow = self.choice.kind is EpochKind.NARROW
         pending = self.choice.pending

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from cfs import wire
+from cfs.catchup import CatchUp
 from cfs.epochs import Choice
 from cfs.primary import Primary, enough, majority_index
-from cfs.records import DataSet, EpochKind
+from cfs.records import DataSet, EpochKind, LogPosition
+from tests.cfs.scenes import settled
+from transport.core import SilentLog
 from transport.ids import RingId
 
 
@@ -59,3 +65,21 @@ def test_a_narrow_write_is_on_every_disk_that_status_names() -> None:
     assert primary.committed((data_set, None)) == 9
     primary.say_lost(1)
     assert primary.committed((data_set, None)) == 0
+
+
+def test_a_transfer_of_an_earlier_choice_answers_nobody_who_asks_in_the_next() -> None:
+    """A member that is not whole says NEED, and the server answers. Reports that come again make another choice on the
+    same ring; a chunk sent for the one before, the last of its transfer, may be behind the new NEED in the order."""
+    replica = settled().replica(1)
+    primary = Primary(RingId(7, 1, 1), (1, 2))
+    need = wire.Need(1, LogPosition(), 0, False, (), bytes(wire.SUM_BYTES))
+    primary.report(1, wire.Report())
+    for attempt in (1, 2):
+        primary.report(2, wire.Report())
+        catchup = CatchUp(1, primary, replica._store, lambda message: None, SilentLog())
+        catchup.on_need(2, replace(need, attempt=attempt))
+        if attempt == 1:
+            catchup.on_start(1, wire.Start(1, 1, 2, 0, None), 0.0)
+    catchup.on_chunk(1, wire.Chunk(1, 1, True, b""), 0.0)
+    catchup.on_start(1, wire.Start(2, 2, 2, 0, None), 0.0)
+    assert (primary.transfer, primary.source, primary.target) == (2, 1, 2)
