@@ -297,6 +297,14 @@ class Administrator:
 
         host.do(act)
 
+    def end_waiting(self) -> None:
+        """Votes set by hand may stay fewer than all that are waited for; then whoever set them ends the waiting too."""
+        for node in self.listed():
+            host = self._hosts[node]
+            if host.node is not None and host.node.votequorum.view().waiting_for_all:
+                self._request(host, "cancel-wait")
+                return
+
     def rotate(self, host: Host) -> Change:
         change = self._begin(host, "rotate")
 

@@ -198,7 +198,7 @@ class Cluster:
             dict.fromkeys(votes, 0) if moving else votes,
             lambda node: self.hosts[node].answer(),
             self._installed,
-            settings.one_component and not any(action.kind in actions.OVERRIDES for action in plan.actions),
+            settings.one_component and not self._overridden,
         )
         self.verdicts = verdicts.Verdicts(
             lambda: self.clock.now,
@@ -267,8 +267,11 @@ class Cluster:
     @property
     def _one_line(self) -> bool:
         """No two components may ever change the cluster at one time: the options do not, and no operator does."""
-        overridden = any(action.kind in actions.OVERRIDES for action in self.plan.actions)
-        return actions.promised(self.plan.settings) and not overridden
+        return actions.promised(self.plan.settings) and not self._overridden
+
+    @property
+    def _overridden(self) -> bool:
+        return any(action.kind in actions.OVERRIDES for action in self.plan.actions)
 
     def _conditions(self, key: PathKey) -> Conditions:
         usual = self.plan.conditions
@@ -309,6 +312,8 @@ class Cluster:
         clock.run(plan.faults_end)
         self._heal()
         slowness = plan.settings.slowness
+        if self._overridden:
+            clock.at(plan.faults_end + liveness.RING_WITHIN * slowness / 2, self.administrator.end_waiting)
         clock.run(plan.faults_end + ASKED_ON)
         self._check_attack()
         self.workload.stop()
