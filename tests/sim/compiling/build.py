@@ -62,8 +62,8 @@ ENTRY = "__attribute__((optimize(0))) "  # what runs once, at import, need not b
 
 
 def main(folder: Path) -> None:
-    """Make it there. Raises SystemExit (mypyc found an error) and CalledProcessError (the C compiler did): both say it
-    on their own output, and leave what was made so far for whoever looks."""
+    """Make it there. Raises SystemExit where mypyc or the C compiler finds an error: it is told, and what was made so
+    far stays for whoever looks."""
     files = sources()
     compiled = [name for name in files if is_compiled(name)]
     for name in files:
@@ -117,7 +117,9 @@ def _link(extension: Any, objects: list[str]) -> None:
 
 
 def _cc(*arguments: str) -> None:
-    subprocess.run([compiler(), *arguments], check=True)
+    done = subprocess.run([compiler(), *arguments], check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{compiler()} ended with status {done.returncode}, asked for {arguments[-1]}")
 
 
 if __name__ == "__main__":
