@@ -10,6 +10,7 @@ from cfs.replica import Replica
 from cfs.status import StoreSettings
 from clusterd.changes import Changes, Load, Loaded
 from clusterd.node import Node
+from clusterd.promises import Promises
 from clusterd.removals import Removals
 from quorum.options import QuorumOptions
 from quorum.votequorum import SavedState, Votequorum
@@ -29,6 +30,7 @@ class Remembered:
     quorum: SavedState | None = None
     store: StoreImage = field(default_factory=StoreImage)
     removals: Removals = field(default_factory=Removals)
+    promises: Promises = field(default_factory=Promises)
 
 
 def build(
@@ -83,4 +85,4 @@ def build(
         return votequorum.objection(options)
 
     changes = Changes(loaded, load, keyring, objection, date, entropy, log)
-    return Node(me, endpoint, votequorum, replica, changes, remembered.removals, entropy, log)
+    return Node(me, endpoint, votequorum, replica, changes, remembered.removals, remembered.promises, entropy, log)

@@ -18,6 +18,7 @@ from clusterd.reconfigure import Kind
 from quorum.options import QuorumOptions
 from transport.core import Entropy, Log
 from transport.errors import BadArgument, Refused
+from transport.ids import NodeId
 from transport.keyring import ClusterKey, Keyring
 from transport.link.links import Resolve
 
@@ -86,6 +87,7 @@ class Changes:
         self._keyring = keyring
         self._entropy = entropy
         self._log = log
+        self._described: tuple[bytes, int, frozenset[NodeId]] = b"", 0, frozenset()
         self._last_generation = 0  # of a key made or given up here: a number is never given to two secrets
 
     def judge(self, kind: Kind, body: bytes, in_force: bool) -> list[str] | None:
@@ -95,12 +97,14 @@ class Changes:
             return self._judge_key(body)
         try:
             loaded = self._load(body)
-        except NotListed:
+        except NotListed as absent:
+            self._described = body, absent.version, absent.nodes
             return []  # to be removed is nothing a node may object to
         except ConfigError as error:
             return error.lines
         if loaded is None:
             return None
+        self._described = body, loaded.config.config_version, frozenset(loaded.config.transport.nodes)
         # What is in force costs nobody's quorum any more, and is better run than not known.
         objection = "" if in_force else self._objection(loaded.config.quorum)
         known = set(self.config.transport.nodes[self.config.me].addresses.values())
@@ -128,6 +132,11 @@ class Changes:
     def _give_up(self, generation: int) -> None:
         self._keyring.drop(generation)
         self._last_generation = max(self._last_generation, generation)
+
+    def describe(self, body: bytes) -> tuple[int, frozenset[NodeId]]:
+        """config_version and nodes of the text that was judged last."""
+        text, version, nodes = self._described
+        return (version, nodes) if text == body else (0, frozenset())
 
     def difference(self, text: bytes) -> Difference:
         """What this text would change here. Raises ConfigRefused with every problem it has."""

@@ -16,13 +16,13 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cfs.disk import Adopt, AppendLog, Checkpoint, DiskRequest, MarkCommit, TruncateTail
 from cfs.io.discarded import Discarded
 from cfs.io.store import Store
 from cfs.status import BarrierDone, BarrierFailed, Changed, Outcome, Replaced, StatusChanged
-from clusterd import __version__, hosts, keystore, removals
+from clusterd import __version__, hosts, keystore, promises, removals
 from clusterd.backend import NodeBackend
 from clusterd.build import Remembered, build
 from clusterd.changes import ConfigApplied, KeysChanged, Loaded, Removed
@@ -53,6 +53,8 @@ from transport.io.sockopts import SocketTrouble
 from transport.io.udp import UdpSockets
 from transport.link.events import Address
 from transport.link.links import Resolve
+
+Kept = TypeVar("Kept")
 
 UNRESOLVED = 30.0
 """Seconds for which a host name without an answer counts as having none: longer than any agreement takes."""
@@ -122,7 +124,8 @@ class Daemon:
             ring_seq=int.from_bytes(read_sealed(options.state / "ringseq", self._log) or b"", "big"),
             quorum=statefile.load(options.state / statefile.NAME, self._log),
             store=image,
-            removals=self._read_removals(),
+            removals=self._read(removals.NAME, removals.decode, removals.Removals()),
+            promises=self._read(promises.NAME, promises.decode, promises.Promises()),
         )
         now = clock()
         self.node = node = build(
@@ -261,15 +264,16 @@ class Daemon:
         if not self._driver.closed:
             self._driver.call(self.node.disk_answered, answers)
 
-    def _read_removals(self) -> removals.Removals:
-        path = self._options.state / removals.NAME
+    def _read(self, name: str, decode: Callable[[bytes], Kept], none: Kept) -> Kept:
+        """A sealed file of the state directory; `none` where there is none, or it cannot be read."""
+        path = self._options.state / name
         data = read_sealed(path, self._log)
         try:
-            return removals.Removals() if data is None else removals.decode(data)
+            return none if data is None else decode(data)
         except WireError as error:
             set_aside(path, self._log)
             self._log.warning(f"{path} cannot be read: {error}")
-            return removals.Removals()
+            return none
 
     def _removals_written(self) -> None:
         self._removing = False

@@ -9,7 +9,8 @@ between the two, inside their session:
 
 Who is quorate offers first; who is not a little later, as "the newest after a full stop" (reconfigure.py): where all
 votes are waited for, nobody is quorate until the node outside has come in.
-Taken is a higher version only, by a node that is not quorate. What is lost is asked for at the next offer.
+Taken is a higher version only, by a node that is not quorate, or one that agreed to it and does not know how that ended
+(promises.py). What is lost is asked for at the next offer.
 
 A core, as in transport/core.py. Bounds: one configuration at most is being put together, of at most 256 KiB.
 """
@@ -19,7 +20,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from clusterd.reconfigure import MAX_TEXT
+from clusterd.promises import MAX_TEXT
 from transport.codec import Reader, Writer
 from transport.errors import WireError
 from transport.ids import NodeId
@@ -93,8 +94,8 @@ class Handover:
             if now - since >= (QUORATE if quorate else PATIENCE):
                 self._tell(node, Writer().u8(_VERSION).u8(_OFFER).u64(version).done())
 
-    def receive(self, sender: NodeId, payload: bytes, now: float, version: int, text: bytes, quorate: bool) -> None:
-        """A word of `sender` to us alone. version, text, quorate: ours."""
+    def receive(self, sender: NodeId, payload: bytes, now: float, version: int, text: bytes, least: int | None) -> None:
+        """A word of `sender` to us alone. version, text: ours. least: the lowest version that we take; None: none."""
         try:
             reader = Reader(payload)
             if reader.u8() != _VERSION:
@@ -102,7 +103,7 @@ class Handover:
             what, said = reader.u8(), reader.u64()
             if what == _OFFER:
                 reader.end()
-                if said > version and not quorate and self._free(sender, said, now):
+                if least is not None and said >= least and self._free(sender, said, now):
                     self._tell(sender, Writer().u8(_VERSION).u8(_WANT).u64(said).done())
             elif what == _WANT:
                 reader.end()

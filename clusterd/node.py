@@ -24,6 +24,7 @@ from cfs.status import Multicast as StoreMulticast
 from clusterd.changes import Changes, ConfigApplied, KeysChanged, Removed
 from clusterd.handover import Handover, Tell
 from clusterd.past import Past, WentBack
+from clusterd.promises import Promises
 from clusterd.reconfigure import Apply, Concluded, Kind, Outside, Reconfigure
 from clusterd.reconfigure import Multicast as ConfigMulticast
 from clusterd.removals import Removal, Removals, RemovalsChanged
@@ -84,6 +85,7 @@ class Node:
         replica: Replica,
         changes: Changes,
         removals: Removals,
+        promises: Promises,
         entropy: Entropy,
         log: Log,
     ) -> None:
@@ -92,7 +94,9 @@ class Node:
         self.votequorum = votequorum
         self.replica = replica
         self.changes = changes
-        self.reconfigure = Reconfigure(me, lambda n: changes.config.name_of(n), changes.judge, entropy, log)
+        self.reconfigure = Reconfigure(
+            me, lambda n: changes.config.name_of(n), changes.judge, changes.describe, promises, entropy, log
+        )
         self.reconfigure.version = changes.config.config_version
         self.reconfigure.text = changes.config.text
         self.reconfigure.exclusion = changes.config.transport.totem.token
@@ -165,6 +169,7 @@ class Node:
         """The file of a Persist event is on disk."""
         self._check_lease(now)
         waited = not self.endpoint.running
+        self.reconfigure.saved(receipt)
         self.endpoint.persisted(receipt, now)
         if waited and self.endpoint.running:
             if self._disk_late_at is None:
@@ -407,6 +412,8 @@ class Node:
                 self.endpoint.used()
             elif isinstance(config, Outside):
                 self._told_outside(config.generation, now)
+            elif isinstance(config, Persist):
+                self._events.append(config)
             else:
                 self.rotation.concluded(config)
                 self._events.append(config)
@@ -427,7 +434,7 @@ class Node:
         return moved
 
     def _on_verdict(self, verdict: Verdict, now: float) -> None:
-        self.reconfigure.was_quorate = verdict.quorate
+        self.reconfigure.verdict(verdict.quorate)
         self.replica.set_quorate(verdict.quorate, now, turned_away(verdict))
         # When votequorum let the absent go, the store's data set follows: by log entries, one node at a time.
         lowered = verdict.quorate and self.votequorum.lowered
@@ -461,8 +468,8 @@ class Node:
             self.rotation.watch(now)
             self.reconfigure.poke()
         elif isinstance(event, PeerWord):
-            ours, quorate = self.changes.config, self.votequorum.quorate(now)
-            self.handover.receive(event.sender, event.payload, now, ours.config_version, ours.text, quorate)
+            ours, least = self.changes.config, self.reconfigure.least_wanted()
+            self.handover.receive(event.sender, event.payload, now, ours.config_version, ours.text, least)
         elif isinstance(event, Recalled):
             if self.past.told(event.peer, now):
                 name = self.changes.config.name_of(event.peer)
@@ -506,7 +513,7 @@ class Node:
         self.configuration = change
         self._look_outside(now)
         self._events.append(change)
-        self.reconfigure.configuration(change.members)
+        self.reconfigure.configuration(change.members, change.ring_id)
         self.votequorum.sync_init(change.members, change.ring_id, change.transitional_members, now)
         self.sync.begin(change, {"quorum"} if self.votequorum.awaits_device else None)
 

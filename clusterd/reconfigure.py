@@ -2,13 +2,16 @@
 
 The initiator multicasts the whole new text (or the name of a new cluster key); each member judges the same bytes
 and multicasts its verdict; who is not quorate says no. The place of the last `yes` in the total order is the change:
-every member applies it exactly there. One `no`, a membership change or ten seconds end it without effect, and the
-initiator is told each member's reasons. (corosync lets every node read its own file and reports only the initiator's
-result: facts, votequorum.md section 12.2.)
+every member applies it exactly there. One `no` or ten seconds end it without effect, and the initiator is told each
+member's reasons. (corosync lets every node read its own file and reports only the initiator's result: facts,
+votequorum.md section 12.2.) A configuration that a member agrees to is on its disk before the others hear of it
+(promises.py): should the membership change just then, or the process die, it is not forgotten.
 
 A member that was away learns the present configuration at the barrier: the members say their version there, and
 the lowest of those that have the configuration in force sends its text. Who puts a removal in force by it, or by an
 agreement, says at once which cluster keys the removed node may hold (OUTSIDE); at the barrier all say it again.
+There it also shows how a change ended that was cut short (said.py): one of them runs it, and all take it; one of
+those who had to agree did not, and it is forgotten; all agreed, and it is proposed again.
 """
 
 from __future__ import annotations
@@ -19,12 +22,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
+from clusterd import said as words
+from clusterd.doubts import Doubts
+from clusterd.promises import MAX_TEXT, NAME, Promise, Promises
+from clusterd.said import Said
 from transport.codec import Reader, Writer
 from transport.core import Entropy, Log
 from transport.errors import Refused, WireError
-from transport.ids import NodeId
+from transport.events import Persist
+from transport.ids import NO_RING, NodeId, RingId
 
-MAX_TEXT = 256 * 1024
 LEAST_EXCLUSION = 0.030
 """Seconds: the shortest a configuration may say (its token). Who tells less tells nothing."""
 _DEADLINE = 10.0
@@ -81,22 +88,16 @@ class _Change:
     agreed: set[NodeId]
     deadline: float
     answered: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """A member's word at the barrier. exclusion: its T_excl, seconds. outside: see Reconfigure.outside."""
-
-    version: int
-    was_quorate: bool
-    digest: bytes
-    exclusion: float
-    outside: int
+    version: int = 0  # its config_version, once we agree to it
+    writing: int = 0  # the receipt of our promise, until it is on disk
 
 
 Judge = Callable[[Kind, bytes, bool], list[str] | None]
 """Reasons against a change, none at all for agreement, or None: cannot say yet, ask again (`poke`). The last argument:
 the cluster runs it already."""
+Describe = Callable[[bytes], tuple[int, frozenset[NodeId]]]
+"""config_version and nodes of the text that the judge was asked about last, and did not object to."""
+ReconfigureEvent = Apply | Concluded | Multicast | Outside | Persist
 
 
 class Reconfigure:
@@ -105,17 +106,32 @@ class Reconfigure:
     True between any two calls: a change under way has the members of the current configuration.
     """
 
-    def __init__(self, me: NodeId, name_of: Callable[[NodeId], str], judge: Judge, entropy: Entropy, log: Log) -> None:
+    def __init__(
+        self,
+        me: NodeId,
+        name_of: Callable[[NodeId], str],
+        judge: Judge,
+        describe: Describe,
+        promises: Promises,
+        entropy: Entropy,
+        log: Log,
+    ) -> None:
         self._me = me
         self._name_of = name_of
         self._judge = judge
+        self._describe = describe
+        self._promises = promises
+        self._doubts = Doubts(me, name_of, promises, log)
         self._entropy = entropy
         self._log = log
         self._members: tuple[NodeId, ...] = ()
+        self._ring_seq = 0
+        self._promising: frozenset[NodeId] = frozenset()  # members that write down what they agree to
+        self._receipt = 0
         self._change: _Change | None = None
         self._awaited: tuple[NodeId, int] | None = None  # who is to tell us the version in force, once
         self._informed_of: tuple[NodeId, int, bytes] | None = None  # a configuration in force not judged yet
-        self.events: deque[Apply | Concluded | Multicast | Outside] = deque()
+        self.events: deque[ReconfigureEvent] = deque()
         self.version = 0
         self.text = b""
         self.was_quorate = False
@@ -130,9 +146,12 @@ class Reconfigure:
         if len(body) > MAX_TEXT:
             raise Refused(f"configuration of {len(body)} bytes, at most {MAX_TEXT}")
         self.check_free()
-        reasons = self._judge(kind, body, False)
+        reasons = self._reasons(kind, body)
         if reasons:
             raise Refused("; ".join(reasons))
+        return self._ask(kind, body)
+
+    def _ask(self, kind: Kind, body: bytes) -> bytes:
         change_id = self._entropy(16)
         self._multicast(_PROPOSE, Writer().raw(change_id).u8(kind).blob(body).done())
         return change_id
@@ -142,13 +161,16 @@ class Reconfigure:
         if self._change is not None:
             raise Refused(f"{self._name_of(self._change.initiator)} is changing the configuration now: try again")
 
-    def configuration(self, members: tuple[NodeId, ...]) -> None:
+    def configuration(self, members: tuple[NodeId, ...], ring: RingId = NO_RING) -> None:
         """The membership changed: a change under way is over. Here it had no effect; a member that went another way may
         have had the last agreement before it went, and then put it in force."""
         change, self._change = self._change, None
         self._awaited = self._informed_of = None
-        self._members = members
+        self._members, self._ring_seq = members, ring.seq
+        self._promising, self._doubts.unfinished = frozenset(), None
         if change is not None:
+            if change.writing:  # nobody has heard that we agree
+                self._forget(change)
             text = "the membership changed before all answers were here: not changed here, perhaps on nodes that left"
             self._conclude(change, [text], unknown=True)
 
@@ -188,15 +210,40 @@ class Reconfigure:
         if self._informed_of is not None:
             self._informed(*self._informed_of)
 
+    def verdict(self, quorate: bool) -> None:
+        """Of this node, and whether it could act when a change comes or the next barrier does."""
+        self.was_quorate = quorate
+        if quorate and not self._promises.since:
+            self._promises.since = self._ring_seq
+            self._write()
+        self._finish()
+
+    def saved(self, receipt: int) -> None:
+        """The file of a Persist event is on disk."""
+        change = self._change
+        if change is not None and receipt == change.writing:
+            change.writing = 0
+            self._say(change, [])
+
+    def least_wanted(self) -> int | None:
+        """The lowest version that we would take from one outside; None: we know better, being quorate. But then too
+        what we agreed to, if somebody runs it."""
+        doubtful = self._doubts.highest(self.version)
+        return None if self.was_quorate and not doubtful else max(self.version + 1, doubtful)
+
     def handed(self, sender: NodeId, version: int, text: bytes) -> None:
         """A configuration came beside the ring, from one that we cannot form a ring with by ours (handover.py)."""
-        self._informed(sender, version, text)
+        if not self.was_quorate:
+            self._informed(sender, version, text)
+        elif self._change is None and self._doubts.about(text, self.version):
+            self._log.info(f"{self._name_of(sender)} runs configuration version {version}, which was agreed to here")
+            self._ask(Kind.CONFIG, text)  # at one place of the order, like any other
 
     def tell_outside(self) -> None:
         """Say `outside` to all now: the next barrier may be far off."""
         self._multicast(_OUTSIDE, Writer().u64(self.outside).done())
 
-    def next_event(self) -> Apply | Concluded | Multicast | Outside | None:
+    def next_event(self) -> ReconfigureEvent | None:
         return self.events.popleft() if self.events else None
 
     def next_timeout(self) -> float | None:
@@ -212,8 +259,16 @@ class Reconfigure:
 
     def sync_state(self) -> bytes:
         digest = hashlib.sha256(self.text).digest()
-        writer = Writer().u8(_VERSION).u64(self.version).u8(self.was_quorate).raw(digest)
-        return writer.u32(round(self.exclusion * 1000)).u64(self.outside).done()
+        promises = self._promises
+        return words.encode(
+            self.version,
+            self.was_quorate,
+            digest,
+            self.exclusion,
+            self.outside,
+            promises.since,
+            promises.doubtful(self.version),
+        )
 
     def shortest_exclusion(self, blobs: dict[NodeId, bytes]) -> float:
         """The shortest T_excl (seconds) of the members: files may differ, and a verdict must be good with all."""
@@ -223,12 +278,12 @@ class Reconfigure:
     def newest(self, blobs: dict[NodeId, bytes]) -> frozenset[NodeId]:
         """The members that run the version in force."""
         said = self._said(blobs)
-        version, _ = self._in_force(said)
+        version, _ = words.in_force(said)
         return frozenset(node for node, one in said.items() if one.version == version)
 
     def ahead(self, blobs: dict[NodeId, bytes]) -> bool:
         """This node runs a newer version than the one in force: it heard of a change that the others did not."""
-        return self.version > self._in_force(self._said(blobs))[0]
+        return self.version > words.in_force(self._said(blobs))[0]
 
     def newest_outside(self, blobs: dict[NodeId, bytes]) -> int:
         """The newest cluster key that a removed node may hold, by what all members know; 0 for none."""
@@ -239,11 +294,16 @@ class Reconfigure:
         said = self._said(blobs)
         if self._me not in said:
             return
-        version, holders = self._in_force(said)
+        version, holders = words.in_force(said)
         behind = [n for n, s in said.items() if s.version < version]
         self._awaited = (holders[0], version) if self._me in behind else None
         if behind and holders[0] == self._me:
             self._multicast(_INFORM, Writer().u64(version).blob(self.text).done())
+        else:
+            if self._doubts.weigh(said, self.version, self._members):
+                self._write()
+            self._finish()
+        self._promising = frozenset(node for node, one in said.items() if one.promises)
         same = [n for n, s in said.items() if s.version == version]
         if said[self._me].version > version:
             self._log.warning(
@@ -254,29 +314,35 @@ class Reconfigure:
             names = ", ".join(self._name_of(n) for n in same)
             self._log.warning(f"configuration version {version} differs between {names}: raise config_version")
 
-    @staticmethod
-    def _in_force(said: dict[NodeId, _Said]) -> tuple[int, list[NodeId]]:
-        """The version of the side that could act, and who of it runs that; after a full stop, of all, the newest."""
-        acting = {n: s for n, s in said.items() if s.was_quorate} or said
-        version = max((s.version for s in acting.values()), default=0)
-        return version, [n for n, s in acting.items() if s.version == version]
+    def _finish(self) -> None:
+        """Propose again what all had agreed to."""
+        promise = self._doubts.unfinished
+        if promise is not None and self.was_quorate and self._change is None:
+            self._doubts.unfinished = None
+            self._log.info(f"finishing the change to configuration version {promise.version}, which all have agreed to")
+            self._ask(Kind.CONFIG, promise.text)
 
-    def _said(self, blobs: dict[NodeId, bytes]) -> dict[NodeId, _Said]:
-        said: dict[NodeId, _Said] = {}
+    def _said(self, blobs: dict[NodeId, bytes]) -> dict[NodeId, Said]:
+        said: dict[NodeId, Said] = {}
         for node, blob in sorted(blobs.items()):
             try:
-                reader = Reader(blob)
-                if reader.u8() == _VERSION:
-                    said[node] = _Said(
-                        reader.u64(), bool(reader.u8()), reader.raw(32), reader.u32() / 1000, reader.u64()
-                    )
+                one = words.decode(blob)
             except WireError:
                 self.malformed += 1
+                continue
+            if one is not None:
+                said[node] = one
         return said
 
     def _informed(self, sender: NodeId, version: int, text: bytes) -> None:
         self._informed_of = None
         if version <= self.version:
+            return
+        if version < self._doubts.highest(self.version):
+            self._log.warning(
+                f"{self._name_of(sender)} runs configuration version {version}, but a newer one was agreed to here and "
+                "may be in force elsewhere"
+            )
             return
         reasons = self._judge(Kind.CONFIG, text, True)
         if reasons is None:
@@ -302,12 +368,47 @@ class Reconfigure:
         self._change = change
         self._answer(change)
 
+    def _reasons(self, kind: Kind, body: bytes) -> list[str] | None:
+        """Against a change; see Judge."""
+        if kind is not Kind.CONFIG:
+            return self._judge(kind, body, False)
+        reasons = self._judge(kind, body, self._doubts.about(body, self.version))
+        if reasons != [] or not self._doubts.highest(self.version):
+            return reasons
+        objection = self._doubts.objection(body, self._describe(body)[0], self.version, self._members)
+        return [objection] if objection else []
+
     def _answer(self, change: _Change) -> None:
         # Asked for while there was quorum, it may be ordered in a ring that has none, where all members are too few.
-        reasons = self._judge(change.kind, change.body, False) if self.was_quorate else [_NOT_QUORATE]
+        reasons = self._reasons(change.kind, change.body) if self.was_quorate else [_NOT_QUORATE]
         if reasons is None:
             return
         change.answered = True
+        if reasons or change.kind is not Kind.CONFIG or not self._promise(change):
+            self._say(change, reasons)
+
+    def _promise(self, change: _Change) -> bool:
+        """Write down what we agree to, and say so when that is done. Who is to be removed by it need not remember."""
+        change.version, listed = self._describe(change.body)
+        if self._me not in listed:
+            return False
+        holders = tuple(node for node in change.members if node in listed and node in self._promising)
+        promise = Promise(change.change_id, change.version, self._ring_seq, holders, change.body)
+        self._promises.add(promise, self.version)
+        change.writing = self._write()
+        return True
+
+    def _write(self) -> int:
+        """Receipts are negative: the ring's own, which come back the same way, are not."""
+        self._receipt -= 1
+        self.events.append(Persist(self._receipt, NAME, self._promises.encode()))
+        return self._receipt
+
+    def _forget(self, change: _Change) -> None:
+        if self._promises.drop(change.change_id):
+            self._write()
+
+    def _say(self, change: _Change, reasons: list[str]) -> None:
         writer = Writer().raw(change.change_id).u8(min(len(reasons), 32))
         for reason in reasons[:32]:
             writer.text(reason[:256])
@@ -319,18 +420,21 @@ class Reconfigure:
             return
         if reasons:
             self._change = None
+            self._forget(change)
             self._conclude(change, [f"{self._name_of(sender)}: {reason}" for reason in reasons])
             return
         change.agreed.add(sender)
         if len(change.agreed) == len(change.members):
             self._change = None
-            self.events.append(Apply(change.kind, change.body, change.initiator))
+            if change.kind is not Kind.CONFIG or change.version > self.version:
+                self.events.append(Apply(change.kind, change.body, change.initiator))
             self._conclude(change, [])
 
     def _aborted(self, sender: NodeId, change_id: bytes) -> None:
         change = self._change
         if change is not None and change.change_id == change_id and sender in change.members:
             self._change = None
+            self._forget(change)
             silent = ", ".join(self._name_of(n) for n in change.members if n not in change.agreed)
             self._conclude(change, [f"{silent} did not answer within {_DEADLINE:.0f} s; nothing was changed"])
 

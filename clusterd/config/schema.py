@@ -82,6 +82,11 @@ class ClusterConfig:
 class NotListed(ConfigError):  # noqa: N818  the way errors are named here
     """Everything else is in order, but this node is not in the nodelist."""
 
+    version = 0
+    """Its config_version."""
+    nodes: frozenset[NodeId] = frozenset()
+    """Who is listed."""
+
 
 @dataclass(slots=True)
 class Who:
@@ -147,7 +152,9 @@ class _Loader:
             raise ConfigError(self.file, self.problems)
         me = self._find_me(nodes, nodelist_at)
         if me is None:
-            raise NotListed(self.file, self.problems)
+            absent = NotListed(self.file, self.problems)
+            absent.version, absent.nodes = totem.config_version, frozenset(votes)
+            raise absent
         listed = {
             n.nodeid: NodeConfig(n.nodeid, n.name, n.addresses(), n.quorum_votes, n.identity)
             for _, n in nodes

@@ -1,6 +1,7 @@
 """A change is in force from its place in the order on: for the next message, not for the next turn."""
 
 from clusterd.node import CONFIG
+from clusterd.promises import Promises
 from clusterd.reconfigure import Kind, Multicast, Reconfigure
 from tests.clusterd.memory import Memory, entropy_of, text_of
 from transport.core import SilentLog
@@ -14,7 +15,15 @@ def test_a_change_that_comes_with_the_end_of_another_is_judged_by_it() -> None:
     node = memory.hosts[1].node
     ring = node.endpoint.srp.ring_id
     first, second = text_of(1, version=2, extra="# first"), text_of(1, version=2, extra="# second")
-    author = Reconfigure(1, str, lambda _kind, _body, _late: [], entropy_of("author"), SilentLog())
+    author = Reconfigure(
+        1,
+        str,
+        lambda _kind, _body, _late: [],
+        lambda _body: (2, frozenset()),
+        Promises(),
+        entropy_of("author"),
+        SilentLog(),
+    )
     author.was_quorate = True
     author.configuration((1,))
     order: list[bytes] = []

@@ -21,8 +21,8 @@ def offered(now: float = QUORATE, quorate: bool = True) -> list[Tell]:
     return tells(member)
 
 
-def given_to(node: Handover, payload: bytes, now: float = 1.0, version: int = 4, quorate: bool = False) -> list[Tell]:
-    node.receive(1, payload, now, version, b"old", quorate)
+def given_to(node: Handover, payload: bytes, now: float = 1.0, version: int = 4, least: int | None = 5) -> list[Tell]:
+    node.receive(1, payload, now, version, b"old", least)
     return tells(node)
 
 
@@ -50,22 +50,23 @@ def test_an_older_version_is_asked_for_and_put_together_in_any_order() -> None:
     (offer,) = offered()
     node, member = Handover(), Handover()
     (want,) = given_to(node, offer.payload)
-    member.receive(2, want.payload, 1.0, 5, NEW, True)
+    member.receive(2, want.payload, 1.0, 5, NEW, None)
     pieces = tells(member)
     assert len(pieces) == -(-len(NEW) // PIECE)
     for piece in [*reversed(pieces[1:]), pieces[1]]:
         assert given_to(node, piece.payload) == []
     (again,) = given_to(node, offer.payload, now=1.0 + INTERVAL)
     assert again == want
-    node.receive(1, pieces[0].payload, 1.0 + INTERVAL, 4, b"old", False)
+    node.receive(1, pieces[0].payload, 1.0 + INTERVAL, 4, b"old", 5)
     assert node.next_event() == Taken(1, 5, NEW)
 
 
 def test_who_is_quorate_or_newer_asks_for_nothing() -> None:
-    """Taken is a higher version only, by a node that is not quorate."""
+    """Taken is a higher version only, by a node that is not quorate, or one that agreed to it."""
     (offer,) = offered()
-    assert given_to(Handover(), offer.payload, version=5) == []
-    assert given_to(Handover(), offer.payload, quorate=True) == []
+    assert given_to(Handover(), offer.payload, version=5, least=6) == []
+    assert given_to(Handover(), offer.payload, least=None) == []
+    assert len(given_to(Handover(), offer.payload, least=5)) == 1
 
 
 def test_without_quorum_one_offers_only_after_a_while() -> None:
@@ -88,9 +89,9 @@ def test_another_offers_in_turn_when_the_first_falls_silent() -> None:
     (offer,) = offered()
     node = Handover()
     assert len(given_to(node, offer.payload, now=1.0)) == 1
-    node.receive(3, offer.payload, 1.0 + INTERVAL, 4, b"old", False)
+    node.receive(3, offer.payload, 1.0 + INTERVAL, 4, b"old", 5)
     assert tells(node) == []
-    node.receive(3, offer.payload, 1.0 + 3 * INTERVAL, 4, b"old", False)
+    node.receive(3, offer.payload, 1.0 + 3 * INTERVAL, 4, b"old", 5)
     assert [tell.peer for tell in tells(node)] == [3]
 
 
@@ -99,6 +100,6 @@ def test_any_bytes_are_counted_not_raised(payloads: list[bytes]) -> None:
     """Nothing a peer can send makes a core raise."""
     node = Handover()
     for payload in payloads:
-        node.receive(1, payload, 1.0, 4, b"old", False)
-        node.receive(1, b"\x01\x01" + payload, 1.0, 4, b"old", False)
-        node.receive(1, b"\x01\x03" + payload, 1.0, 4, b"old", False)
+        node.receive(1, payload, 1.0, 4, b"old", 5)
+        node.receive(1, b"\x01\x01" + payload, 1.0, 4, b"old", 5)
+        node.receive(1, b"\x01\x03" + payload, 1.0, 4, b"old", 5)

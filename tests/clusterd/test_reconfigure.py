@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clusterd.promises import Promises
 from clusterd.reconfigure import Apply, Concluded, Kind, Multicast, Reconfigure
 from tests.transport.security_world import ListLog
 from transport.codec import Writer
 from transport.core import SilentLog
 from transport.errors import Refused
+from transport.events import Persist
 
 
 def entropy_of(node: int) -> Callable[[int], bytes]:
@@ -32,7 +34,13 @@ class Ring:
 
     def make(self, node: int) -> Reconfigure:
         made = Reconfigure(
-            node, lambda n: f"n{n}", lambda _kind, _body, _late: self.reasons[node], entropy_of(node), SilentLog()
+            node,
+            lambda n: f"n{n}",
+            lambda _kind, _body, _late: self.reasons[node],
+            lambda _body: (1, frozenset(self.reasons)),
+            Promises(),
+            entropy_of(node),
+            SilentLog(),
         )
         made.was_quorate = True
         return made
@@ -44,7 +52,9 @@ class Ring:
             for number, node in self.nodes.items():
                 while (event := node.next_event()) is not None:
                     moved = True
-                    if isinstance(event, Multicast):
+                    if isinstance(event, Persist):
+                        node.saved(event.receipt)
+                    elif isinstance(event, Multicast):
                         self.order.append((number, event.payload))
                     else:
                         self.seen[number].append(event)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from clusterd.promises import Promises, decode
 from clusterd.reconfigure import Apply, Kind, Multicast, Reconfigure
 from tests.fuzz.draws import Draws
 from tests.fuzz.mutation import changed
 from transport.codec import Writer
 from transport.core import SilentLog
 from transport.errors import Refused
+from transport.events import Persist
+from transport.ids import NodeId
 
 NODES = (1, 2, 3)
 MAX_STEPS = 60
@@ -18,10 +21,15 @@ def _judge(kind: Kind, body: bytes, runs: bool) -> list[str] | None:
     return {0: ["no"], 1: None}.get(len(body) % 4, [])
 
 
+def _describe(body: bytes) -> tuple[int, frozenset[NodeId]]:
+    """Some list us, some do not."""
+    return len(body), frozenset(NODES if len(body) % 3 else (1, 3))
+
+
 def reconfigure(data: bytes) -> None:
     """Any messages of the configuration channel."""
     draw = Draws(data)
-    core = Reconfigure(2, lambda node: f"n{node}", _judge, bytes, SilentLog())
+    core = Reconfigure(2, lambda node: f"n{node}", _judge, _describe, Promises(), bytes, SilentLog())
     core.configuration(NODES)
     informed, outside = Writer().u8(1).u8(4).u64(5).blob(b"text").done(), Writer().u8(1).u8(5).u64(5).done()
     said: list[bytes] = [informed, outside]
@@ -46,11 +54,17 @@ def reconfigure(data: bytes) -> None:
                 now += draw.of((0.0, 11.0, 40.0))
                 core.handle_timeout(now)
                 core.poke()
+                core.verdict(draw.of((True, False)))
+                core.handed(1, draw.below(9), draw.blob(8))
             case _:
                 core.receive(draw.of((1, 2, 3, 9)), changed(draw, said), now)
         while (event := core.next_event()) is not None:
             if isinstance(event, Multicast):
                 said = [*said[-15:], event.payload]
                 core.receive(2, event.payload, now)
+            elif isinstance(event, Persist):
+                decode(event.value)
+                if draw.below(2):
+                    core.saved(event.receipt)
             elif isinstance(event, Apply) and event.kind is Kind.CONFIG:
                 core.version, core.text = core.version + 1, event.body

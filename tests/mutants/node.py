@@ -65,9 +65,8 @@ MUTANTS: list[Mutant] = [
         also=(
             (
                 RECONFIGURE,
-                "            self.events.append(Apply(change.kind, change.body, change.initiator))\n"
-                "            self._conclude(change, [])\n",
-                "            self._conclude(change, [])\n",
+                "                self.events.append(Apply(change.kind, change.body, change.initiator))\n",
+                "                pass\n",
             ),
         ),
     ),
@@ -76,12 +75,22 @@ MUTANTS: list[Mutant] = [
         RECONFIGURE,
         "        if reasons:\n"
         "            self._change = None\n"
+        "            self._forget(change)\n"
         '            self._conclude(change, [f"{self._name_of(sender)}: {reason}" for reason in reasons])\n'
         "            return\n",
         "",
         "A3",
         "A member's no counts as a yes.",
         where=only_one_refuses,
+    ),
+    Mutant(
+        "agreement-forgotten",
+        RECONFIGURE,
+        "        self._promises.add(promise, self.version)\n",
+        "",
+        "L1",
+        "What a member agreed to is on its disk, and is not known any more after a change of the membership.",
+        harness="story:test_a_removal_that_one_alone_heard",
     ),
     Mutant(
         "old-cluster-key-thrown-away",

@@ -10,12 +10,13 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cfs.disk import StoreImage
-from clusterd import keystore, removals
+from clusterd import keystore, promises, removals
 from clusterd.build import Remembered, build
 from clusterd.changes import Loaded
 from clusterd.config.schema import Who, load
 from clusterd.hosts import resolve
 from clusterd.node import Node
+from clusterd.promises import Promises
 from clusterd.removals import NAME as REMOVALS
 from clusterd.removals import Removals
 from quorum.events import SavedState
@@ -100,8 +101,9 @@ class Recipe:
             highest, newcomer = map(int, files[QUORUM_FILE].split())
             saved = SavedState(highest, newcomer)
         removed = removals.decode(files[REMOVALS]) if REMOVALS in files else Removals()
+        promised = promises.decode(files[promises.NAME]) if promises.NAME in files else Promises()
         keyring = keystore.restore(self.authkey_of(files), files.get(KEYRING))
-        remembered = Remembered(int.from_bytes(files.get(RING_SEQ, b""), "big"), saved, image, removed)
+        remembered = Remembered(int.from_bytes(files.get(RING_SEQ, b""), "big"), saved, image, removed, promised)
         node = build(
             loader(self.text_of(files)),
             loader,

@@ -23,6 +23,7 @@ from clusterd.node import Node
 from clusterd.removals import NAME as REMOVALS
 from clusterd.removals import RemovalsChanged
 from quorum.events import SavedState, SaveState, Verdict
+from tests.sim.aspects import aspect
 from tests.sim.build import AUTHKEY, CONFIG, KEYRING, QUORUM_FILE, Recipe
 from tests.sim.checkers.quorum import Answer
 from tests.sim.checkers.verdicts import Verdicts
@@ -93,7 +94,8 @@ class Host:
         self._bound = world.network.bound
         self._offset, self._rate = world.recipe.plan.skew[me]
         self._wake_delay = world.recipe.plan.wake_delay
-        self.storage = Storage(world.clock, world.random, self._disk_answered, self._file_written)
+        later = aspect(world.recipe.plan.seed, f"promises {me}")
+        self.storage = Storage(world.clock, world.random, self._disk_answered, self._file_written, later)
         self._device: Client | None = None
         quorum = world.recipe.plan.settings.quorum
         if quorum.device:

@@ -11,6 +11,7 @@ from random import Random
 
 from cfs.disk import Adopt, AppendLog, Checkpoint, DiskRequest, MarkCommit, StoreHealth, StoreImage, TruncateTail
 from cfs.records import DataSet, EpochKind, EpochRecord, LogRecord, RecordKind
+from clusterd.promises import NAME as PROMISES
 from tests.sim.clock import Clock
 from tests.sim.disk import SimDisk
 from tests.sim.generation import Generation
@@ -36,9 +37,12 @@ class Storage:
         random: Random,
         answer: Callable[[int, str | None], None],
         filed: Callable[[Persist], None],
+        later: Random,
     ) -> None:
+        """later: draws how long the files take that were not written yet when the seeds of today were chosen."""
         self._clock = clock
         self._random = random
+        self._later = later
         self._answer = answer
         self._filed = filed
         self._life = 0  # what belongs to a process that died is dropped
@@ -73,7 +77,8 @@ class Storage:
     def persist(self, file: Persist) -> None:
         self._files_under_way = [other for other in self._files_under_way if other.name != file.name]
         self._files_under_way.append(file)
-        delay = self._random.uniform(0.0003, 0.004) * self.slow
+        random = self._later if file.name == PROMISES else self._random
+        delay = random.uniform(0.0003, 0.004) * self.slow
         self._clock.after(delay, self._file_done, self._life, file)
 
     def hang(self, hung: bool) -> None:

@@ -29,7 +29,9 @@ class Bench:
     def __init__(self, seed: int = 1) -> None:
         self.clock = Clock()
         self.answers: list[tuple[float, int, str | None]] = []
-        self.disk = Storage(self.clock, Random(seed), self._answer, lambda file: self._answer(file.receipt, None))
+        self.disk = Storage(
+            self.clock, Random(seed), self._answer, lambda file: self._answer(file.receipt, None), Random(seed)
+        )
         self.end: LogPosition = START
         self.disk.request(Adopt(1, StateImage(), START, Lineage()))
         self.wait()

@@ -196,19 +196,30 @@ class Play(Questions):
         self._changed(self.stage.administrator.take_out(self._host(at), *nodes))
 
     def remove_unheard(self, *nodes: NodeId, at: NodeId, by: NodeId) -> str:
-        """The same, in force at every member but `by`: it hears nothing any more from the moment when another has the
-        last agreement. Why it was refused, "" when it was not."""
+        """The same, in force at every member but `by`: it does not hear the last agreement, and then nothing any more.
+        Why it was refused, "" when it was not."""
         before = self._running(by).changes.config.config_version
         members = [self._running(node) for node in sorted(self.ring(at))]
         heard = [node for node in members if node.me != by]
-        rule = self.lose(
-            lambda m: m.receiver == by and any(node.changes.config.config_version > before for node in heard),
-            times=None,
-        )
+        last = heard[-1].me
+        self.hang_disk(last)  # it agrees when that is written down
         change = self.stage.administrator.take_out(self._host(at), *nodes)
-        self.until(
-            lambda: change.outcome == REFUSED or all(n.changes.config.config_version > before for n in heard), "an end"
+
+        def all_but_one() -> bool:
+            under_way = self._running(by).reconfigure._change
+            return under_way is not None and len(under_way.agreed) == len(members) - 1
+
+        self.until(lambda: change.outcome == REFUSED or all_but_one(), "an end")
+
+        def applied() -> bool:
+            return all(node.changes.config.config_version > before for node in heard)
+
+        rule = self.lose(
+            lambda m: m.receiver == by and (applied() or (m.kind, m.author) == ("multicast", last)), times=None
         )
+        self.hang_disk(last, hung=False)
+        if change.outcome != REFUSED:
+            self.until(applied, "the last agreement")
         rule.left = 0
         if self._running(by).changes.config.config_version > before:
             raise self.stage.fail(f"node {by} has heard of the change")

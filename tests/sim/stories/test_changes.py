@@ -65,3 +65,24 @@ def test_two_removed_at_once_and_a_cut_at_the_last_agreement(story: Story) -> No
     s.settled([1, 2], [3, 5], [4])
     s.run(1.0)
     assert s.quorate() == {1, 2}
+
+
+def test_a_removal_that_one_alone_heard(story: Story) -> None:
+    """Node 3 is away and is removed; the network comes apart as node 2 alone has heard the last agreement, and all lose
+    power. Node 1 goes on with node 3, two of three; but it knows that it had agreed, and takes the change as soon as it
+    hears of node 2, which could be quorate only with it."""
+    s = story(3, administered=("remove",))
+    s.formed()
+    s.split([1, 2], [3])
+    s.settled([1, 2], [3])
+    s.ready(1, 2)
+    assert s.remove_unheard(3, at=2, by=1) == ""
+    s.split([2], [1, 3])
+    s.run(0.1)
+    s.power_off(1, 2, 3)
+    s.start(1, 2, 3)
+    s.settled([2], [1, 3])
+    s.run(1.0)
+    assert s.quorate() == {1, 3}
+    s.heal()
+    s.until(lambda: s.ring(2) == {1, 2} and s.quorate() == {1, 2}, "the ring without node 3")
