@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from random import Random
 
 from tests.sim.settings import Settings
+from tests.sim.troubles import Fault
+from transport.ids import NodeId
 
 # kind -> how often it is drawn
 KINDS = {
@@ -31,18 +33,21 @@ KINDS = {
 }
 # Wrong for one node only, which is not the one that is asked: it agrees itself, and another member has to say no.
 ELSEWHERE = "wrong-elsewhere"
+# Several nodes added and removed in one change, and the network comes apart while it is agreed on.
+RESHAPE = "reshape"
 # These leave every component its votes, its keys and its members, whatever options decide who is quorate.
 HARMLESS = ("priority", "token", "two-changes", "wrong", "stale", "cancel-wait", ELSEWHERE)
 # An operator's override: from then on the options promise nothing (Q1), and two components may both change the cluster.
 OVERRIDES = ("set-expected", "set-votes")
 # These change how many votes it takes, or who has them.
-MOVING = ("votes", "expected", "add", "remove", "rejoin", *OVERRIDES)
+MOVING = ("votes", "expected", "add", "remove", "rejoin", RESHAPE, *OVERRIDES)
 # These change who is a node.
-MEMBERS = ("add", "remove", "rejoin")
+MEMBERS = ("add", "remove", "rejoin", RESHAPE)
 # These change who holds data, or with what weight: not where a disk is lost too, nor power with data in memory (S1).
-DATA = ("votes", "remove", "rejoin")
+DATA = ("votes", "remove", "rejoin", RESHAPE)
 # A node that is away could not find the others any more if these were done together or again.
 ONCE = (("address", "link-add", "link-remove"),)
+NUMBER = 900  # of the cut that goes with RESHAPE, among the faults of its seed
 SPARES = 2  # machines beside the cluster that can be added
 RETIRE = (0.5, 0.5, 1.0, 30.0)  # seconds for which an old cluster key stays live, by run; the last one is the product's
 
@@ -90,6 +95,21 @@ def mistakes(random: Random, done: tuple[Action, ...], nodes: int, first: float,
     if not done or moved or nodes < 2 or random.random() >= 0.5:
         return ()
     return (Action(ELSEWHERE, random.uniform(first, last - 1.5)),)
+
+
+def reshaped(
+    random: Random, done: tuple[Action, ...], nodes: tuple[NodeId, ...], delay: float, first: float, last: float
+) -> tuple[Action, Fault] | None:
+    """In some runs in which an administrator removes nodes (`done`): a change of several, and a cut within the few
+    messages by which it is agreed on. delay: of a packet, seconds."""
+    if len(nodes) < 3 or not any(action.kind in ("remove", "rejoin") for action in done) or random.random() >= 0.3:
+        return None
+    at = random.uniform(first, last - 1.5)
+    cut = at + random.uniform(0.5, 12.0) * (delay + 0.0003)
+    mixed = random.sample(nodes, len(nodes))
+    part = random.randint(1, len(nodes) - 1)
+    until = min(last, cut + random.uniform(1.0, 2.5))
+    return Action(RESHAPE, at), Fault("partition", cut, until, tuple(mixed[:part]), tuple(mixed[part:]), number=NUMBER)
 
 
 def promised(settings: Settings) -> bool:

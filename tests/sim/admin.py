@@ -15,6 +15,7 @@ from clusterd.config.schema import ClusterConfig
 from clusterd.node import Node
 from clusterd.reconfigure import Concluded
 from clusterd.removals import NAME as REMOVALS
+from tests.sim import actions
 from tests.sim.actions import ELSEWHERE, Action
 from tests.sim.build import AUTHKEY, CONFIG, FOREIGN, KEYRING, MOVED, Recipe
 from tests.sim.checkers import administration
@@ -26,8 +27,12 @@ from tests.sim.texts import Draft, votes_in
 from transport.errors import ClusterError
 from transport.exchange import RemovedNotice
 from transport.ids import LinkId, NodeId, RingId
+from transport.peering import SILENT
 
-CALL = 4.0  # seconds in which a removed node that runs must have been told
+CALL = 4.0  # seconds in which a removed node that starts must have been told
+WOKEN = (
+    SILENT + 2.0
+)  # the same for one that was stopped meanwhile: it has sessions, and finds first that nobody answers
 
 
 class Administrator:
@@ -55,8 +60,8 @@ class Administrator:
         self.log = Log(recipe.text)
         self.begun = 0
 
-    def schedule(self, actions: tuple[Action, ...]) -> None:
-        for action in actions:
+    def schedule(self, planned: tuple[Action, ...]) -> None:
+        for action in planned:
             self._clock.at(action.at, self._act, action)
 
     # -- the cluster as the administrator sees it ------------------------------------------------------------
@@ -135,6 +140,8 @@ class Administrator:
                 self._request(host, what)
             case "add":
                 self._add(host, draft)
+            case actions.RESHAPE:
+                self._reshape(host, draft)
             case "remove" | "rejoin":
                 self._remove(host, draft, comes_back=what == "rejoin")
             case _:
@@ -239,6 +246,10 @@ class Administrator:
         self._copy(files, node)
         self._clock.after(self._random.uniform(0.0, 0.5), machine.start)
 
+    def _join_all(self, host: Host, nodes: list[NodeId]) -> None:
+        for node in nodes:
+            self._join(host, node)
+
     def _remove(self, host: Host, draft: Draft, comes_back: bool) -> None:
         others = [node for node in sorted(draft.nodes) if node != host.me]
         if len(others) < 2:
@@ -263,6 +274,21 @@ class Administrator:
             draft.remove(node)
             draft.quorum.set("expected_votes", None)
             self._propose(host, draft, "remove", (lambda: self._again(node)) if comes_back else None)
+
+    def _reshape(self, host: Host, draft: Draft) -> None:
+        """Two or three nodes come or go in one change; two at least stay."""
+        random = self._random
+        others = [node for node in sorted(draft.nodes) if node != host.me]
+        away = [node for node in others if not self._hosts[node].can_connect()]
+        out = [node for node in sorted(self._hosts) if node not in draft.nodes]
+        gone = random.sample(away if len(away) > 1 else others, min(random.randint(0, 2), len(others) - 1))
+        added = random.sample(out, min(random.randint(0 if len(gone) > 1 else 2 - len(gone), 2), len(out)))
+        for node in gone:
+            draft.remove(node)
+        for node in added:
+            draft.add(node, self._recipe.identity(node), {link: address_of(node, link)[0] for link in draft.links})
+        draft.quorum.set("expected_votes", None)
+        self._propose(host, draft, actions.RESHAPE, lambda: self._join_all(host, added))
 
     def _again(self, node: NodeId) -> None:
         self._clock.after(self._random.choice((0.0, 0.02, 0.3, 1.0)), self._add_again, node)
@@ -454,7 +480,9 @@ class Administrator:
         out = [host for node, host in sorted(self._hosts.items()) if node not in running and host.process is not None]
         now = self._clock.now
         self.log.called = tuple(
-            host.me for host in out if host.process and host.node is not None and now - host.process.started >= CALL
+            host.me
+            for host in out
+            if host.process and host.node is not None and now >= max(host.process.started + CALL, host.woke_at + WOKEN)
         )
 
 

@@ -111,6 +111,7 @@ class Host:
         self._cost_factor = 1.0
         self.paused = False
         self.paused_for = 0.0
+        self.woke_at = 0.0
         self._stepped = 0.0  # seconds by which its wall clock was set
         self.rotten = False  # its tree in memory is damaged, and it was not resynced since
         self._paused_at = 0.0
@@ -294,6 +295,7 @@ class Host:
         """It stood still until now."""
         now = self._world.clock.now
         self.paused_for += now - self._paused_at
+        self.woke_at = now
         self._world.history.pauses.append((self.me, self._paused_at, now))
 
     def wipe(self, keep_marker: bool) -> None:

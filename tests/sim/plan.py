@@ -152,6 +152,9 @@ def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
     kinds_drawn = frozenset(fault.kind for fault in faults)
     done = actions.draw(random, drawn, kinds_drawn, WARM, last) if not alone else ()
     done += actions.mistakes(aspect(seed, "mistakes"), done, count, WARM, last)
+    if several := actions.reshaped(aspect(seed, "reshape"), done, ids, base.delay, WARM, last):
+        done += several[:1]
+        faults = tuple(sorted((*faults, several[1]), key=lambda fault: (fault.at, fault.kind)))
     plan = Plan(
         seed=seed,
         nodes=ids,
