@@ -12,6 +12,7 @@ from random import Random
 from typing import Protocol
 
 from cfs.disk import StoreHealth
+from clusterd.node import Node
 from tests.sim.attacker import Attacker
 from tests.sim.clock import Clock
 from tests.sim.device import Arbiter
@@ -31,6 +32,7 @@ class Machine(Protocol):
     storage: Storage
     paused_for: float
     did: Counter[str]
+    node: Node | None
 
     @property
     def up(self) -> bool: ...
@@ -43,7 +45,7 @@ class Machine(Protocol):
     def resume(self, timers_first: bool = False) -> None: ...
     def wipe(self, keep_marker: bool) -> None: ...
     def snapshot(self, memory: bool = False) -> Snapshot: ...
-    def put_back(self, snapshot: Snapshot) -> None: ...
+    def put_back(self, snapshot: Snapshot, others: Iterable[Node]) -> None: ...
     def clock_jumped(self, seconds: float) -> None: ...
     def set_address(self, link: LinkId, gone: bool) -> None: ...
     def told_too_big(self, size: int) -> None: ...
@@ -204,7 +206,8 @@ class Faults:
                 hosts[0].storage.restore(self._backups.pop(number))
                 hosts[0].start()
             case "snapshot":
-                hosts[0].put_back(self._snapshots.pop(number))
+                running = [host.node for host in self._hosts.values() if host.node is not None]
+                hosts[0].put_back(self._snapshots.pop(number), running)
                 later = self._lots[number].choice((0.01, 0.2, 1.0))
                 if not hosts[0].remembers:
                     self._clock.after(later, hosts[0].start)

@@ -7,7 +7,7 @@ its events and arms one timer. Datagrams that come while the process is busy are
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from random import Random
@@ -32,7 +32,7 @@ from tests.sim.device import Arbiter, Client
 from tests.sim.groups import Processes
 from tests.sim.history import Applied, Call, Configured, Heard, History, Process, StoreSample, Told, Violation
 from tests.sim.network import Address, Network, address_of
-from tests.sim.shadow import LEAST, LONGEST, Machine, Shadow, untapped
+from tests.sim.shadow import LEAST, LONGEST, Machine, Shadow, knows_more, untapped
 from tests.sim.snapshot import Memory, Snapshot, go_back, put_back, take
 from tests.sim.storage import Storage, operation_id
 from tests.sim.tap import tap, tap_claims, tap_past, waiting
@@ -250,18 +250,20 @@ class Host:
             kept = Memory(copied, self.process, waiting(self.process))
         return take(self.storage, self.now(), self._clock.now, kept)
 
-    def put_back(self, snapshot: Snapshot) -> None:
+    def put_back(self, snapshot: Snapshot, others: Iterable[Node]) -> None:
         """It goes on from the snapshot. Its hypervisor tells, and the process ends, for a new one to start; or it was
-        made with the memory, and nobody tells."""
+        made with the memory, and nobody tells. But of the `others` that run somebody must have heard of it since: or it
+        is like one that was stopped for a while, which `pause` does."""
         self._end_shadow()
         if self.node is not None:
             self._end("put back")
         self._latest = snapshot.reading
         self._offset = snapshot.reading - self._world.clock.now * self._rate
-        if snapshot.memory is not None and self._clock.now - snapshot.at >= LEAST:
+        memory = snapshot.memory if self._clock.now - snapshot.at >= LEAST else None
+        if memory is not None and any(knows_more(other, memory.node) for other in others):
             go_back(self.storage, snapshot)
-            self._world.processes.put_back(self.me, snapshot.memory.process.number, snapshot.at)
-            self._go_on(snapshot.memory)
+            self._world.processes.put_back(self.me, memory.process.number, snapshot.at)
+            self._go_on(memory)
         else:
             put_back(self.storage, snapshot)
         self._world.history.samples.append(StoreSample(self._world.clock.now, self.me, -1, 0, b""))

@@ -135,6 +135,16 @@ class Shadow:
                 storage.persist(Persist(0, QUORUM_FILE, text))
 
 
+def knows_more(other: Node, node: Node) -> bool:
+    """Has `other` heard of `node` what that does not know of itself? By the numbers of its pings (link/memory.py)."""
+    for (peer, link), path in other.endpoint.links._paths.items():
+        here = node.endpoint.links._paths.get((other.me, link)) if peer == node.me else None
+        theirs = path.memory
+        if here is not None and theirs._their_tag == here.memory._tag and theirs._their_top > here.memory.given:
+            return True
+    return False
+
+
 def untapped(node: Node) -> None:
     """A copy of a node that the checkers followed: their taps lead to the one that was copied."""
     for part in (node.endpoint, node.endpoint.srp, node.votequorum):
