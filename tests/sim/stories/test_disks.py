@@ -52,7 +52,7 @@ def test_two_empty_joiners_and_one_veteran(story: Story) -> None:
     kept = [s.acked(1, f"x{number}") for number in range(20)]
     s.add(2, at=1)
     s.add(3, at=1)
-    s.until(lambda: s.data_set(1) == {1, 2, 3}, "three that hold data")
+    s.until(lambda: all(s.data_set(node) == {1, 2, 3} for node in (1, 2, 3)), "three that hold data")
     assert s.leader(2) == s.leader(3) == 1
     assert all(s.shown(call) == {1, 2, 3} for call in kept)
     s.kill(1)
