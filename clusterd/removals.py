@@ -12,7 +12,7 @@ such a file nobody was removed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from transport.codec import Reader, Writer
 from transport.errors import WireError
@@ -21,7 +21,7 @@ from transport.peering import MAX_TOMBSTONES
 
 NAME = "removed"
 _VERSION = 1
-_MAX_BY = 256
+_MAX_BY = 256  # bytes; as many characters fit as may have four each
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Removals:
     def add(self, removal: Removal) -> None:
         """The newest one; one too many pushes out the oldest."""
         self._known.pop(removal.node, None)
-        self._known[removal.node] = removal
+        self._known[removal.node] = replace(removal, by=removal.by[: _MAX_BY // 4])
         while len(self._known) > MAX_TOMBSTONES:
             del self._known[next(iter(self._known))]
 
@@ -77,7 +77,7 @@ class Removals:
         writer = Writer().u8(_VERSION).u16(len(self._known))
         for removal in self._known.values():
             writer.u16(removal.node).raw(removal.identity).u64(removal.date).u64(removal.generation)
-            writer.text(removal.by[: _MAX_BY // 4])
+            writer.text(removal.by)
         return writer.done()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -379,6 +380,13 @@ promises = st.builds(
     st.lists(st.integers(0, 2**16 - 1), max_size=5).map(tuple),
     st.binary(max_size=50),
 )
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused_and_nothing_else(data: bytes) -> None:
+    """A damaged file is a WireError, never another exception."""
+    with contextlib.suppress(WireError):
+        decode(b"\x01" + data)
 
 
 @given(st.integers(0, 2**64 - 1), st.lists(promises, max_size=4))

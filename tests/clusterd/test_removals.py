@@ -32,6 +32,13 @@ def test_the_last_ones_are_kept_and_a_node_once() -> None:
     assert sorted(one.node for one in known) == list(range(10, MAX_TOMBSTONES + 10))
 
 
+def test_a_long_name_is_cut_once_and_for_all() -> None:
+    """What is in memory is what a restart finds: 64 characters of by whom."""
+    removals = Removals([removal(3, by="n" * 200)])
+    assert [one.by for one in removals] == ["n" * 64]
+    assert list(decode(removals.encode())) == list(removals)
+
+
 def test_who_is_listed_again_is_not_removed() -> None:
     """A node added again is a member like any other."""
     removals = Removals([removal(3), removal(4)])
