@@ -299,10 +299,9 @@ class Reconfigure:
         self._awaited = (holders[0], version) if self._me in behind else None
         if behind and holders[0] == self._me:
             self._multicast(_INFORM, Writer().u64(version).blob(self.text).done())
-        else:
-            if self._doubts.weigh(said, self.version, self._members):
-                self._write()
-            self._finish()
+        if self._doubts.weigh(said, self.version, self._members):
+            self._write()
+        self._finish()
         self._promising = frozenset(node for node, one in said.items() if one.promises)
         same = [n for n, s in said.items() if s.version == version]
         if said[self._me].version > version:
