@@ -478,12 +478,16 @@ class Administrator:
             self.log.final[node] = (config.config_version, config.text)
         self.log.settled = self._recipe.plan.retire_after <= 1.0
         out = [host for node, host in sorted(self._hosts.items()) if node not in running and host.process is not None]
-        now = self._clock.now
         self.log.called = tuple(
             host.me
             for host in out
-            if host.process and host.node is not None and now >= max(host.process.started + CALL, host.woke_at + WOKEN)
+            if host.process and host.node is not None and had_time(host.process.started, host.woke_at, self._clock.now)
         )
+
+
+def had_time(started: float, woke_at: float, now: float) -> bool:
+    """Long enough to have called, and to have been answered? woke_at: 0.0 for a process that was never stopped."""
+    return now >= started + CALL and (not woke_at or now >= woke_at + WOKEN)
 
 
 def links_of(recipe: Recipe) -> list[LinkId]:

@@ -252,8 +252,8 @@ class Host:
 
     def put_back(self, snapshot: Snapshot, others: Iterable[Node]) -> None:
         """It goes on from the snapshot. Its hypervisor tells, and the process ends, for a new one to start; or it was
-        made with the memory, and nobody tells. But of the `others` that run somebody must have heard of it since: or it
-        is like one that was stopped for a while, which `pause` does."""
+        made with the memory, and nobody tells. But of the `others` that run somebody must have heard of it since: or
+        what goes on is like one that was stopped for a while, which `pause` does, and a new process starts here too."""
         self._end_shadow()
         if self.node is not None:
             self._end("put back")

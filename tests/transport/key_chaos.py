@@ -204,11 +204,15 @@ class Chaos:
         world.run(RENEW_AFTER + 2.0)
         self._say(sender)  # under the next key
         world.run(GRACE + 1.0)
-        recorded = [p for p in world.seen[first:] if p.kind == RING and (p.sender, p.receiver) == (sender, receiver)]
-        for packet in [*late, *recorded]:
-            world.deliver(packet)
-        world.settle()
+        self._come_late(late, world.seen[first:], sender, receiver)
         self._look()
+
+    def _come_late(self, late: list[Packet], seen: list[Packet], sender: int, receiver: int) -> None:
+        """What was held back, and then all that the one said to the ring and the other had, once more."""
+        recorded = [p for p in seen if p.kind == RING and (p.sender, p.receiver) == (sender, receiver)]
+        for packet in [*late, *recorded]:
+            self.world.deliver(packet)
+        self.world.settle()
 
     def _first_packets_held_back(self, rng: random.Random) -> None:
         """Two nodes start and call each other at once. What one of them says in the session that they do not go by is
@@ -239,10 +243,7 @@ class Chaos:
         self._look()
         self._restart(sender)
         world.run(1.0)
-        recorded = [p for p in world.seen[first:] if p.kind == RING and (p.sender, p.receiver) == (sender, receiver)]
-        for packet in [*late, *recorded]:
-            world.deliver(packet)
-        world.settle()
+        self._come_late(late, world.seen[first:], sender, receiver)
         self._look()
         if not self._connected(receiver, sender):
             raise Broken("X1", f"late packets of a process that ended cut nodes {receiver} and {sender} off")
