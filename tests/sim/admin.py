@@ -30,9 +30,7 @@ from transport.ids import LinkId, NodeId, RingId
 from transport.peering import SILENT
 
 CALL = 4.0  # seconds in which a removed node that starts must have been told
-WOKEN = (
-    SILENT + 2.0
-)  # the same for one that was stopped meanwhile: it has sessions, and finds first that nobody answers
+WOKEN = SILENT + 2.0  # the same for one that was stopped meanwhile: it has sessions, which must first fall silent
 
 
 class Administrator:
