@@ -85,6 +85,9 @@ class Views:
         """Is this other incarnation the node's present one?"""
         if said.birth > self.birth(node, last[0]):
             return True
+        told = self.table.get(node)
+        if told is not None and told.incarnation == said.incarnation and told.heard_at - last[2] > 2 * CONFIRM:
+            return True  # others have heard it long after we heard the first one
         incarnation, since = self._candidates.get(node, (-1, now))
         if incarnation != said.incarnation or last[2] >= since:
             self._candidates[node] = (said.incarnation, now)

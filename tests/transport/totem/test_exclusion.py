@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from transport.ids import NO_RING, RingId
 from transport.totem.exclusion import Echoes
 from transport.totem.joins import Join, View
@@ -85,6 +87,24 @@ def emptied() -> tuple[Echoes, Views]:
     assert heard(views, 2, 12.4, view(8, birth=0, stamp=2))
     echoes.note(2, 8, 15.0)
     return echoes, views
+
+
+@pytest.mark.parametrize("birth", [0, 1024])
+def test_a_process_that_others_know_is_believed_at_its_first_word(birth: int) -> None:
+    """Its disk was lost. Who was away while it came back need not wait until it has gone on saying so: the ring would
+    form without one of the two. It frees nobody from a wait: nothing says that it was born later."""
+    echoes, views = echoes_and_views()
+    third_tells(views, view(8, birth), heard_at=10.65, now=11.0)
+    assert heard(views, 2, 11.0, view(8, birth))
+    assert echoes.free_at((1,), views, 6.0) == 16.0
+
+
+def test_a_process_that_others_heard_of_just_as_lately_is_not_believed_at_its_first_word() -> None:
+    """The datagrams may have come late, to them and to us."""
+    _, views = echoes_and_views()
+    third_tells(views, view(8, birth=1024), heard_at=10.5, now=10.5)
+    assert views.incarnation(2) == 8
+    assert not heard(views, 2, 11.0, view(8, birth=1024))
 
 
 def test_a_story_of_the_process_before_the_disk_was_emptied_brings_it_not_back() -> None:
