@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from clusterd.promises import MAX_HELD, Promise, Promises
-from clusterd.said import Said, disproved, held_by_all
+from clusterd.said import Said, disproved, finisher
 from transport.core import Log
 from transport.ids import NodeId
 
@@ -22,8 +22,13 @@ class Doubts:
         self._promises = promises
         self._log = log
         self._told: tuple[bytes, ...] = ()
+        self._open: tuple[Promise, ...] = ()  # this ring has all who may run them, and nobody does
         self.unfinished: Promise | None = None
         """For this node to propose again, once there is quorum."""
+
+    def begin(self) -> None:
+        """Another ring, and nothing is known of its members."""
+        self._open, self.unfinished = (), None
 
     def about(self, text: bytes, version: int) -> bool:
         """Is this one of them?"""
@@ -54,8 +59,10 @@ class Doubts:
             if disproved(promise, said):
                 self._log.info(f"the change to configuration version {promise.version} came to nothing")
                 changed |= self._promises.drop(promise.change_id)
-            elif held_by_all(promise, said) and promise.holders[0] == self._me:
-                self.unfinished = promise
+            elif (finishes := finisher(promise, said)) is not None:
+                self._open = (*self._open, promise)
+                if finishes == self._me:
+                    self.unfinished = promise
         left = self._promises.doubtful(version)
         told, self._told = self._told, tuple(promise.change_id for promise in left)
         for promise in left:
@@ -66,6 +73,14 @@ class Doubts:
                     "it is taken as soon as that is known"
                 )
         return changed
+
+    def refused(self, text: bytes) -> bool:
+        """A member said no to this text, at its place in the order: where all are who agreed to it, it is over.
+
+        Whether the file has to be written.
+        """
+        dropped = [self._promises.drop(promise.change_id) for promise in self._open if promise.text == text]
+        return any(dropped)
 
     def _away(self, promise: Promise, members: tuple[NodeId, ...]) -> str:
         return ", ".join(self._name_of(node) for node in promise.holders if node not in members)

@@ -167,7 +167,8 @@ class Reconfigure:
         change, self._change = self._change, None
         self._awaited = self._informed_of = None
         self._members, self._ring_seq = members, ring.seq
-        self._promising, self._doubts.unfinished = frozenset(), None
+        self._promising = frozenset()
+        self._doubts.begin()
         if change is not None:
             if change.writing:  # nobody has heard that we agree
                 self._forget(change)
@@ -403,8 +404,9 @@ class Reconfigure:
         self.events.append(Persist(self._receipt, NAME, self._promises.encode()))
         return self._receipt
 
-    def _forget(self, change: _Change) -> None:
-        if self._promises.drop(change.change_id):
+    def _forget(self, change: _Change, others: bool = False) -> None:
+        """others: more than this one is forgotten."""
+        if self._promises.drop(change.change_id) or others:
             self._write()
 
     def _say(self, change: _Change, reasons: list[str]) -> None:
@@ -419,7 +421,7 @@ class Reconfigure:
             return
         if reasons:
             self._change = None
-            self._forget(change)
+            self._forget(change, self._doubts.refused(change.body))
             self._conclude(change, [f"{self._name_of(sender)}: {reason}" for reason in reasons])
             return
         change.agreed.add(sender)

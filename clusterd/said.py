@@ -82,8 +82,13 @@ def disproved(promise: Promise, said: Mapping[NodeId, Said]) -> bool:
     return False
 
 
-def held_by_all(promise: Promise, said: Mapping[NodeId, Said]) -> bool:
-    """All are here who said yes, if anybody runs it: together they may finish it."""
-    return bool(promise.holders) and all(
-        node in said and promise.change_id in said[node].held for node in promise.holders
-    )
+def finisher(promise: Promise, said: Mapping[NodeId, Said]) -> NodeId | None:
+    """Who is to propose it again, the lowest that holds it: all are here who would run it, had all said yes, and nobody
+    does. One whose disk was replaced or put back since may have been the only one that did; finished, it is right in
+    any case, and refused, it is over.
+    None: somebody is away, or runs it or a later one, or nobody holds it."""
+    if not all(node in said for node in promise.holders):
+        return None
+    if any(one.version >= promise.version for one in said.values()):
+        return None
+    return min((node for node in promise.holders if promise.change_id in said[node].held), default=None)

@@ -281,6 +281,48 @@ def test_an_empty_disk_shows_nothing() -> None:
         world[1].core.propose(Kind.CONFIG, text(2, (1, 2, 3), "second"), 0.0)
 
 
+@pytest.mark.parametrize("emptied", [1, 3])
+def test_an_empty_disk_does_not_keep_the_others_from_finishing(emptied: int) -> None:
+    """All are back, and one of them cannot say: the lowest that still knows proposes it again. Else the cluster would
+    be in doubt for good, though it is whole."""
+    world = World(1, 2, 3)
+    world.ring(1, 2, 3)
+    world.cut_short(text(2, (1, 2, 3)), knows=(emptied,))
+    world[emptied].promises, world[emptied].config = None, text(1, (1, 2, 3))
+    world.restart(emptied)
+    world.ring(1, 2, 3)
+    assert world.versions() == {1: 2, 2: 2, 3: 2}
+
+
+def test_what_a_newcomer_refuses_comes_to_nothing_when_it_was_in_force_nowhere() -> None:
+    """n3 was away, and cannot take it (an address that is not its own). All who had agreed are here, and none runs it:
+    with the no it is over, and the version free for another text. Else it would be proposed, and refused, for good."""
+    world = World(1, 2, 3)
+    world.ring(1, 2)
+    world.cut_short(text(2, (1, 2, 3), "first"), knows=())
+    world[3].objections = ["not my address"]
+    world.ring(1, 2, 3)
+    assert world.versions() == {1: 1, 2: 1, 3: 1}
+    world[3].objections = []
+    world[2].core.propose(Kind.CONFIG, text(2, (1, 2, 3), "second"), 0.0)
+    world.run()
+    assert {machine.core.text for machine in world.machines.values()} == {text(2, (1, 2, 3), "second")}
+
+
+def test_a_no_does_not_end_what_one_who_is_away_may_run() -> None:
+    """n2 alone had the last yes, and is away: asked for again, and refused by n4, it stays in doubt."""
+    world = World(1, 2, 3, 4)
+    world.ring(1, 2, 3)
+    world.cut_short(text(2, (1, 2, 3, 4), "first"), knows=(2,))
+    world[4].objections = ["not my address"]
+    world.ring(1, 3, 4)
+    world[1].core.propose(Kind.CONFIG, text(2, (1, 2, 3, 4), "first"), 0.0)
+    world.run()
+    world[4].objections = []
+    with pytest.raises(Refused, match="may be in force on n2"):
+        world[1].core.propose(Kind.CONFIG, text(2, (1, 2, 3, 4), "second"), 0.0)
+
+
 def test_a_refused_change_is_forgotten() -> None:
     """One no, in its place of the order: all know that it is in force nowhere."""
     world = World(1, 2, 3)

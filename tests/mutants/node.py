@@ -75,7 +75,7 @@ MUTANTS: list[Mutant] = [
         RECONFIGURE,
         "        if reasons:\n"
         "            self._change = None\n"
-        "            self._forget(change)\n"
+        "            self._forget(change, self._doubts.refused(change.body))\n"
         '            self._conclude(change, [f"{self._name_of(sender)}: {reason}" for reason in reasons])\n'
         "            return\n",
         "",
