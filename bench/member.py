@@ -28,7 +28,7 @@ from unittest import mock
 from bench import channel
 from clusterd import __main__ as clusterd_main
 from clusterd.daemon import Daemon
-from clusterd.node import NodeEvent
+from clusterd.events import NodeEvent
 from transport.groups import GroupChange, GroupMessage
 
 GROUP = b"bench"

@@ -18,8 +18,8 @@ from cfs.messages import Change as TreeChange
 from cfs.messages import Code, Flag, Kind, Operation
 from cfs.status import BarrierDone, BarrierFailed, Outcome
 from clusterd import proposals
+from clusterd.agreements import Agreements
 from clusterd.control.backend import Cancel
-from clusterd.control.errors import ConfigRefused
 from clusterd.control.shapes import (
     Change,
     Changed,
@@ -45,11 +45,6 @@ from clusterd.views import Views
 from transport.errors import BadArgument, NoQuorum, OutcomeUnknown, Refused
 from transport.io.driver import Driver
 
-_CHANGE_DEADLINE = 15.0
-_NOT_SAVED = (
-    "it is in force on all members, but this node cannot save it and tries again every second (its log says why): "
-    "if all lose power now, it may be undone; look at status"
-)
 _OPENING = 0.5
 """Seconds a write waits for a store that is opening; the contract wants a refusal within 1 s."""
 
@@ -87,12 +82,11 @@ class NodeBackend:
         self._opening: list[asyncio.Future[bool]] = []
         self._barriers: dict[int, asyncio.Future[None]] = {}
         self._next_barrier = 1
-        self._changes: dict[bytes, asyncio.Future[Concluded]] = {}
+        self._agreements = Agreements(loop)
         self._quorum_watchers: list[Callable[[Quorum], None]] = []
         self._event_watchers: list[Callable[[Event], None]] = []
         self._store_watchers: list[Callable[[], None]] = []
         self.tree_number = 0
-        self._expected: list[tuple[int, asyncio.Future[None]]] = []
 
     # -- who -------------------------------------------------------------------------------------------------
 
@@ -139,9 +133,7 @@ class NodeBackend:
             push(answer)
         if not answer["quorate"]:
             self._opened(False)
-        for wanted, future in list(self._expected):
-            if answer["votes"]["expected"] == wanted and not future.done():
-                future.set_result(None)
+        self._agreements.expected(answer["votes"]["expected"])
 
     def told_event(self, event: Event) -> None:
         for push in list(self._event_watchers):
@@ -193,23 +185,11 @@ class NodeBackend:
         self._leaving = True
         self._proposals.refuse_waiting(NoQuorum(LEAVING))
         self._opened(True)  # who waits for the store asks it again, and hears why not
-        unknown = OutcomeUnknown(f"{LEAVING}; look at `clusterctl status` of another one")
-        for change in self._changes.values():
-            if not change.done():
-                change.set_exception(unknown)
-        for _, expected in self._expected:
-            if not expected.done():
-                expected.set_exception(unknown)
+        self._agreements.give_up(OutcomeUnknown(f"{LEAVING}; look at `clusterctl status` of another one"))
 
     def told_concluded(self, event: Concluded, saved: bool) -> None:
-        """saved: what it changed is in this node's files. An answer before that would be undone by a loss of power."""
-        future = self._changes.pop(event.change_id, None)
-        if future is None or future.done():
-            return
-        if saved or event.reasons:
-            future.set_result(event)
-        else:
-            future.set_exception(OutcomeUnknown(_NOT_SAVED))
+        """See Agreements.concluded."""
+        self._agreements.concluded(event, saved)
 
     # -- looking ---------------------------------------------------------------------------------------------
 
@@ -238,18 +218,8 @@ class NodeBackend:
 
     async def set_expected(self, votes: int) -> Quorum:
         self._staying()
-        future: asyncio.Future[None] = self._loop.create_future()
-        if self.quorum()["votes"]["expected"] == votes:
-            future.set_result(None)
-        waiting = (votes, future)
-        self._expected.append(waiting)
-        try:
-            self._driver.call(self._node.set_expected, votes)
-            await asyncio.wait_for(future, _CHANGE_DEADLINE)
-        except TimeoutError:
-            raise OutcomeUnknown("the new expected votes were sent but not seen in force; look at quorum") from None
-        finally:
-            self._expected.remove(waiting)
+        expected = self.quorum()["votes"]["expected"]
+        await self._agreements.expect(votes, expected, lambda: self._driver.call(self._node.set_expected, votes))
         return self.quorum()
 
     async def reload(self) -> Reloaded:
@@ -259,7 +229,7 @@ class NodeBackend:
         if text == before.text:
             return {"config_version": before.config_version, "changed": [], "needs_restart": []}
         difference = self._node.changes.difference(text)
-        await self._agree(lambda: self._driver.call(self._node.change_config, text))
+        await self._agreements.run(lambda: self._driver.call(self._node.change_config, text))
         config = self._node.changes.config
         return {
             "config_version": config.config_version,
@@ -269,7 +239,7 @@ class NodeBackend:
 
     async def rotate_key(self) -> Reloaded:
         self._staying()
-        await self._agree(lambda: self._driver.call(self._node.rotate_key))
+        await self._agreements.run(lambda: self._driver.call(self._node.rotate_key))
         key = self._node.endpoint.security.current_key
         return {
             "config_version": self._node.changes.config.config_version,
@@ -280,27 +250,6 @@ class NodeBackend:
     def _staying(self) -> None:
         if self._leaving:
             raise NoQuorum(LEAVING)
-
-    async def _agree(self, propose: Callable[[], bytes]) -> None:
-        """Run a change of the configuration to its end. Raises ConfigRefused with every member's reasons."""
-        try:
-            change_id = propose()
-        except NoQuorum:
-            raise
-        except Refused as error:
-            raise ConfigRefused(str(error), tuple(str(error).split("; "))) from None
-        future: asyncio.Future[Concluded] = self._loop.create_future()
-        self._changes[change_id] = future
-        try:
-            concluded = await asyncio.wait_for(future, _CHANGE_DEADLINE)
-        except TimeoutError:
-            raise OutcomeUnknown("the change was sent to all members but not concluded; look at status") from None
-        finally:
-            self._changes.pop(change_id, None)
-        if concluded.unknown:
-            raise OutcomeUnknown("; ".join(concluded.reasons) + "; look at status before asking again")
-        if concluded.reasons:
-            raise ConfigRefused(concluded.reasons[0], concluded.reasons)
 
     # -- files -----------------------------------------------------------------------------------------------
 

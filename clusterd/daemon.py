@@ -31,7 +31,7 @@ from clusterd.control.credentials import Authority
 from clusterd.control.errors import ConfigRefused
 from clusterd.control.server import ControlServer
 from clusterd.control.shapes import Cut
-from clusterd.node import NodeEvent
+from clusterd.events import NodeEvent
 from clusterd.notify import Notifier
 from clusterd.past import WentBack
 from clusterd.realtime import spare_new_tree

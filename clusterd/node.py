@@ -14,64 +14,39 @@ Rules kept here and nowhere else:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence
 
 from cfs.messages import Operation
 from cfs.replica import Replica
 from cfs.status import Claim, StatusChanged
 from cfs.status import Event as StoreEvent
 from cfs.status import Multicast as StoreMulticast
-from clusterd.changes import Changes, ConfigApplied, KeysChanged, Removed
-from clusterd.handover import Handover, Tell
+from clusterd.changes import Changes
+from clusterd.channels import CONFIG, GROUPS, QUORUM, STORE, SYNC, Outbox
+from clusterd.configuring import Configuring
+from clusterd.events import NodeEvent
+from clusterd.leaving import Leaving
 from clusterd.past import Past, WentBack
 from clusterd.promises import Promises
-from clusterd.reconfigure import Apply, Concluded, Kind, Outside, Reconfigure
-from clusterd.reconfigure import Multicast as ConfigMulticast
-from clusterd.removals import Removal, Removals, RemovalsChanged
-from clusterd.rotation import Rotation
+from clusterd.reconfigure import Kind
+from clusterd.removals import Removals
 from quorum.reasons import turned_away
 from quorum.votequorum import Multicast as QuorumMulticast
-from quorum.votequorum import SaveState, Verdict, Votequorum
-from transport.config import NodeConfig
+from quorum.votequorum import Verdict, Votequorum
 from transport.core import Entropy, Log, earliest
 from transport.endpoint import Endpoint, Transmit
 from transport.endpoint import Told as TransportTold
-from transport.errors import ClusterError, NoQuorum, QueueFull, Refused
-from transport.events import Beat, ConfigurationChange, Delivery, PathChange, PeerWord, Persist, Progress, Recalled
-from transport.exchange import ClusterKeyLearned, RemovedNotice
-from transport.groups import GroupChange, GroupMessage, Groups
+from transport.errors import NoQuorum
+from transport.events import Beat, ConfigurationChange, Delivery, PathChange, PeerWord, Progress, Recalled
+from transport.exchange import ClusterKeyLearned
+from transport.groups import Groups
 from transport.groups import Multicast as GroupMulticast
 from transport.ids import LinkId, NodeId
 from transport.link.events import Address
 from transport.sync import Sync, Synchronised
 
-SYNC, QUORUM, STORE, GROUPS, CONFIG = 1, 2, 3, 4, 5
-"""Channels: the first byte of every message on the ring."""
-GOODBYE_WAIT = 0.2
-"""Seconds that a clean leave waits for its last ordered message to be sent; under allow_downscale, to be had by all."""
-OUTCOMES_WAIT = 0.05
-"""Seconds that it waits for the outcomes of writes under way: they take milliseconds, a leave less than 0.1 s."""
 DISK_PATIENCE = 2.0
 """Seconds after the start until a node whose disk has not answered says why nobody hears of it."""
-
-NodeEvent = (
-    StoreEvent
-    | SaveState
-    | Verdict
-    | Persist
-    | ConfigurationChange
-    | PathChange
-    | GroupChange
-    | GroupMessage
-    | ConfigApplied
-    | KeysChanged
-    | Removed
-    | RemovalsChanged
-    | RemovedNotice
-    | Concluded
-    | WentBack
-)
-"""What the shell sees: disk requests and outcomes of the store, files to write, and what subscribers are told."""
 
 
 class Node:
@@ -94,17 +69,15 @@ class Node:
         self.votequorum = votequorum
         self.replica = replica
         self.changes = changes
-        self.reconfigure = Reconfigure(
-            me, lambda n: changes.config.name_of(n), changes.judge, changes.describe, promises, entropy, log
+        self._events: deque[NodeEvent] = deque()
+        self._outbox = outbox = Outbox(endpoint)
+        self._configuring = configuring = Configuring(
+            me, endpoint, votequorum, replica, changes, removals, promises, outbox, self._events, entropy, log
         )
-        self.reconfigure.version = changes.config.config_version
-        self.reconfigure.text = changes.config.text
-        self.reconfigure.exclusion = changes.config.transport.totem.token
-        self.removals = removals
-        self.handover = Handover()
+        self.reconfigure = configuring.reconfigure
+        self.handover = configuring.handover
+        self.rotation = configuring.rotation
         self.past = Past(me)
-        self.rotation = Rotation(changes, endpoint.security, self.reconfigure, removals)
-        self.reconfigure.outside = self.rotation.outside
         self.groups = Groups(me, log)
         self.sync = Sync(me, {"groups": self.groups, "quorum": votequorum, "config": self.reconfigure}, log)
         self.configuration: ConfigurationChange | None = None
@@ -113,15 +86,11 @@ class Node:
         """A clean leave was sent: the process may end."""
         self.unknown_channel = 0
         self._log = log
-        self._events: deque[NodeEvent] = deque()
-        self._unsent: deque[tuple[bytes, bool]] = deque()  # our services' messages that the ring had no room for
-        self._goodbye_at: float | None = None
+        self._leaving: Leaving | None = None
         self._due: float | None = None  # the next timeout of all but the endpoint, while `_due_known`
         self._due_known = False  # nothing was put into any of them since
         self._lapsed = False  # the verdict was judged since the last `_pump`, and others may have heard of it
-        self._outcomes_until: float | None = None
         self._disk_late_at: float | None = None  # when to say that we wait for it, with the others not hearing of us
-        self._farewell = False  # we leave, and our votes go only if the others hear so in order
 
     def start(self, now: float) -> None:
         self.rotation.watch(now)
@@ -144,7 +113,7 @@ class Node:
         while events and votequorum.told_yes and isinstance(beat := events[0], Beat):
             events.popleft()
             self._beat(beat, now)
-        if events or self._unsent or self._lapsed or self._goodbye_at is not None:
+        if events or self._outbox.waiting or self._lapsed or self._leaving is not None:
             self._pump(now)
 
     def refused(self, link: LinkId, address: Address, reason: str, sure: bool, now: float) -> None:
@@ -237,20 +206,11 @@ class Node:
         not waited for. Writes under way get their outcome, if it comes soon; new ones are refused.
         """
         self.replica.leave(now)
-        self._farewell = self.votequorum.leave()
-        self._outcomes_until, self._goodbye_at = now + OUTCOMES_WAIT, now + GOODBYE_WAIT
+        self._leaving = Leaving(self.replica, self.votequorum.leave(), now)
         self._pump(now)
 
-    def _may_go(self) -> bool:
-        """All that was said is sent, nobody waits for an outcome, and who must have heard us has."""
-        srp = self.endpoint.srp
-        if srp.backlog_bytes or self._unsent or self.replica.waiting:
-            return False
-        # A goodbye that overtakes our last message, or outlives it, ends the ring without it.
-        return not self._farewell or not any(srp.lag(member) for member in srp.members)
-
     def _goodbye(self, now: float) -> None:
-        self._outcomes_until = self._goodbye_at = None
+        self._leaving = None
         self.replica.left(now)
         self.votequorum.left()
         self._pump_quorum(now)
@@ -292,8 +252,7 @@ class Node:
                 self.rotation.next_timeout(),
                 self.handover.next_timeout(),
                 self.past.next_timeout(),
-                self._goodbye_at,
-                self._outcomes_until,
+                self._leaving.next_timeout() if self._leaving is not None else None,
                 self._disk_late_at,
             )
         due, sooner = self._due, self.endpoint.next_timeout()
@@ -305,19 +264,11 @@ class Node:
             self._endpoint_due(now)
             self._go_on(now)
             return
-        due = self.rotation.next_timeout()
-        if due is not None and now >= due:
-            listed = self.changes.config.transport.nodes.keys()
-            members = self.configuration.members if self.configuration is not None else ()
-            first = min(members, default=0) == self.me and listed >= set(members)
-            self.rotation.handle_timeout(now, ours=first and self.votequorum.quorate(now))
+        self._configuring.rotate_if_due(now)
         if self._disk_late_at is not None and now >= self._disk_late_at:
             self._disk_late_at = None
             self._log.warning("the disk has not written the ring number yet: until then the others do not hear of us")
-        if self._outcomes_until is not None and now >= self._outcomes_until:
-            self._outcomes_until = None
-            self.replica.left(now)
-        if self._goodbye_at is not None and now >= self._goodbye_at:
+        if self._leaving is not None and self._leaving.handle_timeout(now):
             self._goodbye(now)
         past_due = self.past.next_timeout()
         if past_due is not None and now >= past_due:
@@ -352,7 +303,7 @@ class Node:
         endpoint, replica = self.endpoint, self.replica
         moved = True
         while moved:  # this is done for most datagrams, and most parts have nothing to say to most of them
-            moved = bool(self._unsent) and self._retry_unsent()
+            moved = bool(self._outbox.waiting) and self._outbox.retry()
             while endpoint.events and (event := endpoint.next_event()) is not None:
                 if isinstance(event, Beat):  # the commonest; it concerns quorum alone, which is asked next
                     self._beat(event, now)
@@ -367,17 +318,16 @@ class Node:
             if self.groups.events:
                 moved |= self._pump_groups()
             if self.reconfigure.events:
-                moved |= self._pump_config(now)
+                moved |= self._configuring.pump_changes(now)
             if self.handover.events:
-                moved |= self._pump_handover(now)
-            while self.rotation.events and (keys := self.rotation.next_event()) is not None:
-                self._events.append(keys)
-                endpoint.used()
+                moved |= self._configuring.pump_handover(now)
+            if self.rotation.events:
+                self._configuring.pump_keys()
             while self.sync.out and (payload := self.sync.poll()) is not None:
-                self._send(SYNC, payload)
+                self._outbox.send(SYNC, payload)
                 moved = True
         self.left = self.endpoint.srp.left
-        if self._goodbye_at is not None and self._may_go():
+        if self._leaving is not None and self._leaving.may_go(endpoint.srp, self._outbox):
             self._goodbye(now)
 
     def _pump_groups(self) -> bool:
@@ -385,38 +335,9 @@ class Node:
         while (group := self.groups.next_event()) is not None:
             moved = True
             if isinstance(group, GroupMulticast):
-                self._send(GROUPS, group.payload)
+                self._outbox.send(GROUPS, group.payload)
             else:
                 self._events.append(group)
-        return moved
-
-    def _pump_handover(self, now: float) -> bool:
-        moved = False
-        while (event := self.handover.next_event()) is not None:
-            moved = True
-            if isinstance(event, Tell):
-                self.endpoint.tell(event.peer, event.payload, now)
-            else:
-                self.reconfigure.handed(event.sender, event.version, event.text)
-                self._pump_config(now)
-        return moved
-
-    def _pump_config(self, now: float) -> bool:
-        moved = False
-        while (config := self.reconfigure.next_event()) is not None:
-            moved = True
-            if isinstance(config, ConfigMulticast):
-                self._send(CONFIG, config.payload)
-            elif isinstance(config, Apply):
-                self._apply(config, now)
-                self.endpoint.used()
-            elif isinstance(config, Outside):
-                self._told_outside(config.generation, now)
-            elif isinstance(config, Persist):
-                self._events.append(config)
-            else:
-                self.rotation.concluded(config)
-                self._events.append(config)
         return moved
 
     def _pump_quorum(self, now: float) -> bool:
@@ -424,7 +345,7 @@ class Node:
         while (event := self.votequorum.next_event()) is not None:
             moved = True
             if isinstance(event, QuorumMulticast):
-                self._send(QUORUM, event.payload)
+                self._outbox.send(QUORUM, event.payload)
                 continue
             if isinstance(event, Verdict):
                 self._on_verdict(event, now)
@@ -442,7 +363,7 @@ class Node:
 
     def _on_store(self, event: StoreEvent, now: float) -> None:
         if isinstance(event, StoreMulticast):
-            self._send(STORE, event.payload, event.safe)
+            self._outbox.send(STORE, event.payload, event.safe)
         elif isinstance(event, Claim):
             self.endpoint.srp.set_progress(event.value)
             self.endpoint.used()
@@ -463,13 +384,9 @@ class Node:
         elif isinstance(event, ConfigurationChange):
             self._on_configuration(event, now)
         elif isinstance(event, ClusterKeyLearned):
-            name = self.changes.config.name_of(event.sender)
-            self._events.append(KeysChanged(f"cluster key generation {event.generation} received from {name}"))
-            self.rotation.watch(now)
-            self.reconfigure.poke()
+            self._configuring.key_learned(event, now)
         elif isinstance(event, PeerWord):
-            ours, least = self.changes.config, self.reconfigure.least_wanted()
-            self.handover.receive(event.sender, event.payload, now, ours.config_version, ours.text, least)
+            self._configuring.word(event, now)
         elif isinstance(event, Recalled):
             if self.past.told(event.peer, now):
                 name = self.changes.config.name_of(event.peer)
@@ -479,7 +396,7 @@ class Node:
                 self._look_back(now)
         else:
             if isinstance(event, PathChange):
-                self._look_outside(now)
+                self._configuring.look_outside(now)
             self._events.append(event)
 
     def _beat(self, beat: Beat, now: float) -> None:
@@ -496,10 +413,6 @@ class Node:
             self.endpoint.end()
             self._events.append(WentBack(tuple(sorted(self.past.tellers))))
 
-    def _look_outside(self, now: float) -> None:
-        members = self.configuration.members if self.configuration is not None else ()
-        self.handover.outside(self.endpoint.links.reachable() - set(members), now)
-
     def _on_configuration(self, change: ConfigurationChange, now: float) -> None:
         self._pump_quorum(now)  # what was heard just before may have made a verdict: it is about the ring until here
         self.replica.configuration(change, now)
@@ -511,9 +424,8 @@ class Node:
             self._route(delivery, now)
         self.groups.configuration(change.transitional_members)
         self.configuration = change
-        self._look_outside(now)
         self._events.append(change)
-        self.reconfigure.configuration(change.members, change.ring_id)
+        self._configuring.configuration(change, now)
         self.votequorum.sync_init(change.members, change.ring_id, change.transitional_members, now)
         self.sync.begin(change, {"quorum"} if self.votequorum.awaits_device else None)
 
@@ -538,14 +450,10 @@ class Node:
         newest, ahead = self.reconfigure.newest(done.blobs["config"]), self.reconfigure.ahead(done.blobs["config"])
         self.votequorum.sync_activate(done.blobs["quorum"], now, newest, ahead)
         self._pump_quorum(now)
-        self._told_outside(self.reconfigure.newest_outside(done.blobs["config"]), now)
+        self._configuring.told_outside(self.reconfigure.newest_outside(done.blobs["config"]), now)
         self.reconfigure.sync_activate(done.blobs["config"])
         while self.sync.held:
             self._route(self.sync.held.popleft(), now)
-
-    def _told_outside(self, generation: int, now: float) -> None:
-        self.rotation.told(generation, now)
-        self.reconfigure.outside = self.rotation.outside
 
     def _route(self, delivery: Delivery, now: float) -> None:
         channel, body = delivery.payload[0] if delivery.payload else 0, delivery.payload[1:]
@@ -557,69 +465,6 @@ class Node:
             self._pump_groups()  # told at its place, also before the configuration that follows
         elif channel == CONFIG:
             self.reconfigure.receive(delivery.sender, body, now)
-            self._pump_config(now)  # in force from this place of the order on: what follows is judged by it
+            self._configuring.pump_changes(now)  # in force from this place on: what follows is judged by it
         else:
             self.unknown_channel += 1
-
-    # -- changes ---------------------------------------------------------------------------------------------
-
-    def _apply(self, change: Apply, now: float) -> None:
-        """All members agreed: in force from this place of the order on."""
-        initiator = self.changes.config.name_of(change.initiator)
-        try:
-            if change.kind is Kind.KEY:
-                self.rotation.apply(change.body, initiator, now)
-                return
-            before = self.changes.config.transport.nodes
-            taken = self.changes.take(change.body)
-            if taken is None:
-                self._events.append(Removed(initiator))
-                return
-            loaded, difference = taken
-            self._remove_unlisted(loaded.config.transport.nodes.keys(), before, initiator, now)
-            self.reconfigure.version, self.reconfigure.text = loaded.config.config_version, loaded.config.text
-            self.reconfigure.exclusion = loaded.config.transport.totem.token
-            self.endpoint.reconfigure(loaded.config.transport, loaded.resolve, now)
-            self.votequorum.reconfigure(loaded.config.quorum, now, change.late)
-            self.replica.set_nodes(loaded.config.votes, now)
-            self._events.append(ConfigApplied(loaded.config, difference, initiator))
-            self.rotation.watch(now)  # a key that who was removed never saw: last of all (DESIGN 6)
-        except ClusterError as error:
-            self._log.error(f"a change agreed by all members cannot be taken here: {error}")
-
-    def _remove_unlisted(
-        self, listed: Set[NodeId], before: Mapping[NodeId, NodeConfig], initiator: str, now: float
-    ) -> None:
-        """Who was listed `before` and is not any more is out at once, and remembered."""
-        changed = self.removals.forget(sorted(listed))
-        date, newest = self.changes.date(), self.changes.live_keys[-1].generation
-        for node in sorted(before.keys() - listed):
-            self.endpoint.security.remove(node, date, initiator, now)
-            self.removals.add(Removal(node, before[node].identity, date, newest, initiator))
-            changed = True
-        if changed:
-            self.reconfigure.outside = self.rotation.outside
-            self._events.append(RemovalsChanged(self.removals.encode()))
-        if before.keys() - listed:
-            self.reconfigure.tell_outside()  # the lowest member rotates: what may be outside is not alike everywhere
-
-    # -- down ------------------------------------------------------------------------------------------------
-
-    def _send(self, channel: int, payload: bytes, safe: bool = False) -> None:
-        self._unsent.append((bytes((channel,)) + payload, safe))
-        self._retry_unsent()
-
-    def _retry_unsent(self) -> bool:
-        """Hand over, in order, what the ring has room for. Services bound what they have under way."""
-        moved = False
-        while self._unsent:
-            try:
-                self.endpoint.submit(*self._unsent[0])
-            except QueueFull:
-                break
-            except Refused:  # we are leaving: nobody waits for it any more
-                self._unsent.clear()
-                break
-            self._unsent.popleft()
-            moved = True
-        return moved

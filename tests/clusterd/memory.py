@@ -11,9 +11,10 @@ from cfs.disk import Adopt, AppendLog, Checkpoint, MarkCommit, TruncateTail
 from clusterd.build import Remembered, build
 from clusterd.changes import Loaded
 from clusterd.config.schema import Who, load
+from clusterd.events import NodeEvent
 from clusterd.hosts import resolve
 from clusterd.keystore import FIRST_GENERATION
-from clusterd.node import Node, NodeEvent
+from clusterd.node import Node
 from clusterd.removals import Removals
 from transport.core import SilentLog
 from transport.events import Persist

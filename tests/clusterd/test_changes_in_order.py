@@ -1,6 +1,6 @@
 """A change is in force from its place in the order on: for the next message, not for the next turn."""
 
-from clusterd.node import CONFIG
+from clusterd.channels import CONFIG
 from clusterd.promises import Promises
 from clusterd.reconfigure import Kind, Multicast, Reconfigure
 from tests.clusterd.memory import Memory, entropy_of, text_of

@@ -1,6 +1,7 @@
 """A node whose disk does not answer when it starts: the others do not hear of it, and its log says why."""
 
-from clusterd.node import DISK_PATIENCE, NodeEvent
+from clusterd.events import NodeEvent
+from clusterd.node import DISK_PATIENCE
 from tests.clusterd.memory import Memory
 from transport.core import SilentLog
 from transport.events import Persist

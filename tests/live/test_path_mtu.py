@@ -14,7 +14,7 @@ import uvloop
 
 from tests.transport.io.test_links_over_udp import HEAD, Host, clock
 from transport.io.udp import Datagram
-from transport.link.events import PathRow
+from transport.link.rows import PathRow
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")]
 CLONE_NEWNET = 0x40000000

@@ -7,6 +7,7 @@ from tests.mutants.mutant import Mutant
 PRIMARY = "cfs/primary.py"
 STORE = "cfs/store.py"
 REPLICA = "cfs/replica.py"
+CONFIGURATION = "cfs/configuration.py"
 READINESS = "cfs/readiness.py"
 EPOCHS = "cfs/epochs.py"
 STATE = "cfs/state.py"
@@ -15,7 +16,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "late-claim-of-an-ended-epoch",
         REPLICA,
-        "        if self._closed or not primary.opened:\n            return\n        moved = False\n",
+        "        if self._current.closed or not primary.opened:\n            return\n        moved = False\n",
         "        if not primary.opened:\n            return\n        moved = False\n",
         "S1",
         "What members claimed in a configuration that ended still commits a write of it.",
@@ -23,8 +24,8 @@ MUTANTS: list[Mutant] = [
         also=(
             (
                 REPLICA,
-                "        if not self._closed:\n            if not self._reported and",
-                "        if not self._closed or self._primary.opened:\n            if not self._reported and",
+                "        if not current.closed:\n            current.settle(self._now)\n",
+                "        if not current.closed or self._primary.opened:\n            current.settle(self._now)\n",
             ),
         ),
     ),
@@ -217,14 +218,14 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "logged-after-the-transitional",
         REPLICA,
-        "        if transitional or self._closed:\n",
-        "        if self._closed and not transitional:\n",
+        "        if transitional or current.closed:\n",
+        "        if current.closed and not transitional:\n",
         "S2",
         "What is delivered behind the transitional configuration counts as if it came before it.",
         also=(
             (
                 REPLICA,
-                "        if not change.regular:\n            self._closed = True\n",
+                "        if not change.regular:\n            self._current.closed = True\n",
                 "        if not change.regular:\n            pass\n",
             ),
         ),
@@ -238,7 +239,7 @@ MUTANTS: list[Mutant] = [
         "Q5",
         "A member says READY though it is not quorate: a minority opens a narrow primary of its own.",
         also=(
-            (REPLICA, "not self._primary.opened or not self._quorate:\n", "not self._primary.opened:\n"),
+            (CONFIGURATION, "not self.primary.opened or not self.quorate:\n", "not self.primary.opened:\n"),
             (
                 "cfs/condition.py",
                 '        if not self.quorate:\n            return f"this node is not quorate: {self.verdict}"\n',
@@ -252,7 +253,7 @@ MUTANTS: list[Mutant] = [
         REPLICA,
         "        if refusal is not None:\n            raise refusal\n",
         "        if refusal is not None:\n"
-        "            self._send(wire.Propose(operation.encode()))\n"
+        "            self._current._send(wire.Propose(operation.encode()))\n"
         "            raise refusal\n",
         "S3",
         "A write is refused, and proposed nevertheless.",
@@ -276,18 +277,19 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "label-before-the-state",
-        REPLICA,
-        "        else:\n            self._catchup.keep(kind, body)\n",
+        CONFIGURATION,
+        "        else:\n            self.catchup.keep(kind, body)\n",
         "        else:\n"
-        "            if kind is RecordKind.EPOCH and self.log.epochs and self._catchup.lacks_all:\n"
-        "                early = replace(self._primary.record(), first_index=self.log.end.index + 1).encode()\n"
-        "                self._store.append(LogRecord.after(self.log.end, self._primary.ring, kind, early))\n"
-        "            self._catchup.keep(kind, body)\n",
+        "            store = self._store\n"
+        "            if kind is RecordKind.EPOCH and store.log.epochs and self.catchup.lacks_all:\n"
+        "                early = replace(self.primary.record(), first_index=store.log.end.index + 1).encode()\n"
+        "                store.append(LogRecord.after(store.log.end, self.primary.ring, kind, early))\n"
+        "            self.catchup.keep(kind, body)\n",
         "S1",
         "A member writes the record of the new epoch before it has the leader's state.",
         harness="test:cfs/test_opening.py::test_power_lost_while_one_of_three_has_not_the_state_yet",
         also=(
-            (REPLICA, "from math import inf\n", "from dataclasses import replace\nfrom math import inf\n"),
+            (CONFIGURATION, "from math import inf\n", "from dataclasses import replace\nfrom math import inf\n"),
             (
                 "cfs/catchup.py",
                 "    @property\n    def excluded(self)",
@@ -312,8 +314,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "writes-behind-a-gap-logged",
         REPLICA,
-        "        if transitional or self._closed:\n",
-        "        if (transitional or self._closed) and not payload.startswith(self._propose_head):\n",
+        "        if transitional or current.closed:\n",
+        "        if (transitional or current.closed) and not payload.startswith(current.propose_head):\n",
         "S1",
         "Writes behind the transitional configuration are logged: the logs of one epoch are not one any more.",
         harness="story:test_what_is_delivered_behind_a_gap_is_not_logged",

@@ -137,7 +137,7 @@ def _sim(mutant: Mutant, seed: int) -> tuple[str, str]:
 
 
 def _plan(plan: Any) -> tuple[str, str]:
-    from tests.sim.cluster import run_plan
+    from tests.sim.run import run_plan
 
     failure = run_plan(plan).failure
     return ("", "") if failure is None else (failure.promise, failure.text)

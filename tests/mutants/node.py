@@ -103,8 +103,8 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "removal-ends-no-session",
-        NODE,
-        "            self.endpoint.security.remove(node, date, initiator, now)\n",
+        "clusterd/configuring.py",
+        "            self._endpoint.security.remove(node, date, initiator, now)\n",
         "",
         "X2",
         "Who was removed from the configuration is not told to be removed by the layer that holds the keys.",

@@ -18,11 +18,12 @@ from pathlib import Path
 
 from tests.sim import pool, shrink, speed, telling
 from tests.sim.cases import Case, first_seed, known, seed_of
-from tests.sim.cluster import Report, run_plan
 from tests.sim.compiling import copies
 from tests.sim.compiling.both import CHECKED, Both
 from tests.sim.coverage import Coverage
 from tests.sim.guard import at_most
+from tests.sim.report import Report
+from tests.sim.run import run_plan
 from tests.sim.runs import SAME, Sums, failure_lines, judgements
 from tests.sim.stored import NoPlan, Stored
 
@@ -117,7 +118,7 @@ def run(
     print(sums)
     print(sums.effects())
     print(sums.judged())
-    problems = sums.problems(whole=len(sums.reports) >= 100)
+    problems = sums.problems()
     for problem in problems:
         print(problem)
     if asked.shrink is not None and not broken:

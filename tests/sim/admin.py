@@ -10,31 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from random import Random
 
-from clusterd.changes import ConfigApplied, KeysChanged, Removed
-from clusterd.config.schema import ClusterConfig
 from clusterd.node import Node
-from clusterd.reconfigure import Concluded
 from clusterd.removals import NAME as REMOVALS
 from tests.sim import actions
 from tests.sim.actions import ELSEWHERE, Action
-from tests.sim.build import AUTHKEY, CONFIG, FOREIGN, KEYRING, MOVED, Recipe
+from tests.sim.build import AUTHKEY, CONFIG, FOREIGN, KEYRING, Recipe
 from tests.sim.checkers import administration
-from tests.sim.checkers.administration import DONE, REFUSED, UNKNOWN, Change, InForce, Keys, Log, Notice
+from tests.sim.checkers.administration import DONE, REFUSED, Change
 from tests.sim.clock import Clock
+from tests.sim.edits import edit, expect_all
 from tests.sim.host import Host
+from tests.sim.minutes import Minutes
 from tests.sim.network import address_of
 from tests.sim.texts import Draft, votes_in
 from transport.errors import ClusterError
-from transport.exchange import RemovedNotice
 from transport.ids import LinkId, NodeId, RingId
-from transport.peering import SILENT
-
-CALL = 4.0  # seconds in which a removed node that starts must have been told
-WOKEN = SILENT + 2.0  # the same for one that was stopped meanwhile: it has sessions, which must first fall silent
 
 
 class Administrator:
-    """Carries out `actions`; `log` is what the checkers read."""
+    """Carries out `actions`, and writes them into the `minutes`."""
 
     def __init__(
         self,
@@ -50,12 +44,11 @@ class Administrator:
         self._recipe = recipe
         self._say = say
         self._numbers = 0
-        self._open: dict[bytes, Change] = {}
-        self._unsaved: list[Change] = []  # in force; told as done when the files of the node asked are on its disk
         self._calm: list[Change] = []
         self._rings: dict[NodeId, RingId] = {}
-        self._cannot: dict[bytes, NodeId] = {}  # texts, each with the machine that does not have its address there
-        self.log = Log(recipe.text)
+        self._healed = False
+        self._switched_on: set[NodeId] = set()
+        self.minutes = Minutes(clock, hosts, recipe, say, self._switch_on_added)
         self.begun = 0
 
     def schedule(self, planned: tuple[Action, ...]) -> None:
@@ -84,6 +77,11 @@ class Administrator:
         if having:
             newest = max(having, key=lambda host: (self._recipe.version_of(host.storage.files), -host.me))
             self._copy(newest.storage.files, node)
+
+    def healed(self) -> None:
+        """All faults are over. What nobody learned the end of may come in force from now on, as all are back: then who
+        is added by it is switched on."""
+        self._healed = True
 
     def _copy(self, source: dict[str, bytes], node: NodeId) -> None:
         files = self._hosts[node].storage.files
@@ -163,45 +161,7 @@ class Administrator:
         return draft
 
     def _edit(self, what: str, draft: Draft, host: Host) -> None:
-        random = self._random
-        node = random.choice(sorted(draft.nodes))
-        link = random.choice(draft.links)
-        match what:
-            case "votes":
-                draft.nodes[node].set("quorum_votes", str(random.choice((1, 1, 2, 3))))
-                self._expect_all(draft)
-            case "expected":
-                total = sum(draft.votes.values())
-                draft.quorum.set("expected_votes", random.choice((None, str(total))))
-            case "option":
-                draft.quorum.set("expected_votes", None)  # waiting for more votes than there are would be for ever
-                draft.quorum.set("wait_for_all", random.choice((None, "0", "1")))
-            case "token":
-                usual = round(self._recipe.plan.settings.token * 1000)
-                draft.totem.set("token", str(round(usual * random.choice((0.75, 0.9, 1.0)))))
-            case "priority":
-                draft.interface(link).set("knet_link_priority", str(random.choice((0, 1, 2, 200))))
-            case "address":
-                draft.nodes[node].set(f"ring{link}_addr", address_of(node + (MOVED << 8), link)[0])
-            case "link-add":
-                added = next(k for k in range(8) if k not in draft.links)
-                for each, section in draft.nodes.items():
-                    section.set(f"ring{added}_addr", address_of(each, added)[0])
-            case "link-remove":
-                if len(draft.links) > 1:
-                    for section in draft.nodes.values():
-                        section.set(f"ring{link}_addr", None)
-                    draft.totem.items = [i for i in draft.totem.items if i is not draft.interface(link)]
-            case "wrong-address":
-                draft.nodes[host.me].set(f"ring{link}_addr", address_of(host.me + 200, link)[0])
-            case "wrong-quorum":
-                draft.quorum.set("expected_votes", str(10 * sum(draft.votes.values())))
-            case "wrong-value":
-                draft.totem.set("token", "soon")
-            case "wrong-name":
-                draft.totem.set("cluster_name", "another")
-            case "nothing":
-                pass
+        edit(what, draft, host.me, self._recipe.plan.settings.token, self._random)
 
     def _wrong_elsewhere(self, host: Host, draft: Draft) -> None:
         """An address that is fine for everybody but the machine that is to have it.
@@ -216,13 +176,7 @@ class Administrator:
         node, link = self._random.choice(here), self._random.choice(draft.links)
         draft.nodes[node].set(f"ring{link}_addr", address_of(node + (FOREIGN << 8), link)[0])
         change = self._propose(host, draft, ELSEWHERE)
-        change.cannot = self._cannot[change.body] = node
-
-    def _expect_all(self, draft: Draft) -> None:
-        """Fewer votes expected than there are would promise nothing."""
-        expected = draft.quorum.get("expected_votes")
-        if expected is not None and int(expected) < sum(draft.votes.values()):
-            draft.quorum.set("expected_votes", None)
+        change.cannot = self.minutes.cannot[change.body] = node
 
     def _add(self, host: Host, draft: Draft) -> None:
         out = [node for node in sorted(self._hosts) if node not in draft.nodes]
@@ -230,7 +184,7 @@ class Administrator:
             return
         node = self._random.choice(out)
         draft.add(node, self._recipe.identity(node), {link: address_of(node, link)[0] for link in draft.links})
-        self._expect_all(draft)
+        expect_all(draft)
         self._propose(host, draft, "add", lambda: self._join(host, node))
 
     def _join(self, host: Host, node: NodeId) -> None:
@@ -298,11 +252,11 @@ class Administrator:
         draft = self._draft(host)
         if node not in draft.nodes:
             draft.add(node, self._recipe.identity(node), {link: address_of(node, link)[0] for link in draft.links})
-            self._expect_all(draft)
+            expect_all(draft)
             self._propose(host, draft, "add", lambda: self._join(host, node))
 
     def _request(self, host: Host, what: str) -> None:
-        random, change = self._random, self._begin(host, what)
+        random, change = self._random, self.minutes.begin(host, what)
         members = sorted(votes_in(self.text()))
 
         def act(node: Node) -> None:
@@ -315,9 +269,9 @@ class Administrator:
                     node.votequorum.cancel_wait_for_all()
                 node.pump(host.now())
             except ClusterError as error:
-                self._end(change, REFUSED, str(error))
+                self.minutes.end(change, REFUSED, str(error))
             else:
-                self._end(change, DONE)
+                self.minutes.end(change, DONE)
 
         host.do(act)
 
@@ -330,15 +284,15 @@ class Administrator:
                 return
 
     def rotate(self, host: Host) -> Change:
-        change = self._begin(host, "rotate")
+        change = self.minutes.begin(host, "rotate")
 
         def act(node: Node) -> None:
             try:
                 change_id = node.rotate_key(host.now())
             except ClusterError as error:
-                self._end(change, REFUSED, str(error))
+                self.minutes.end(change, REFUSED, str(error))
             else:
-                self._open[change_id] = change
+                self.minutes.asked(change_id, change)
 
         host.do(act)
         return change
@@ -383,109 +337,29 @@ class Administrator:
         return {node: running.endpoint.srp.ring_id for node, running in nodes.items() if running is not None}
 
     def _propose(self, host: Host, draft: Draft, what: str, then: Callable[[], None] | None = None) -> Change:
-        change = self._begin(host, what)
+        change = self.minutes.begin(host, what)
         change.body, change.then = draft.text(), then
 
         def act(node: Node) -> None:
             try:
                 change_id = node.change_config(change.body, host.now())
             except ClusterError as error:
-                self._end(change, REFUSED, str(error))
+                self.minutes.end(change, REFUSED, str(error))
             else:
-                self._open[change_id] = change
+                self.minutes.asked(change_id, change)
 
         host.do(act)
         return change
 
-    def _begin(self, host: Host, what: str) -> Change:
-        change = Change(self._clock.now, host.me, host.process_number, what)
-        self.log.changes.append(change)
-        return change
-
-    def _end(self, change: Change, outcome: str, why: str = "") -> None:
-        change.ended, change.outcome, change.why = self._clock.now, outcome, why
-        self._say(f"administrator at node {change.node}: {change.what} {outcome} {why}".rstrip())
-        if outcome == DONE and change.then is not None:
-            change.then()
-
-    # -- told by the hosts -----------------------------------------------------------------------------------
-
-    def started(self, host: Host, node: Node) -> None:
-        """A process began with the configuration and keys of its disk."""
-        self._note_config(host, node, node.changes.config, started=True)
-        self._note_keys(host, node)
-
-    def heard(self, host: Host, node: Node, event: object) -> None:
-        """Whatever the node on this host says."""
-        match event:
-            case Concluded():
-                change = self._open.pop(event.change_id, None)
-                if change is not None:
-                    change.generation = node.endpoint.security.current_key.generation
-                    outcome = DONE if not event.reasons else UNKNOWN if event.unknown else REFUSED
-                    if outcome == DONE and host.storage.is_writing():
-                        self._unsaved.append(change)
-                    else:
-                        self._end(change, outcome, "; ".join(event.reasons))
-            case ConfigApplied():
-                self._note_config(host, node, event.config)
-            case KeysChanged():
-                self._note_keys(host, node)
-            case Removed() | RemovedNotice():
-                self.log.notices.append(Notice(self._clock.now, host.me, isinstance(event, Removed)))
-            case _:
-                pass
-
-    def saved(self, host: Host) -> None:
-        """Every small file of this host is on its disk: changes that are done are told."""
-        mine = [change for change in self._unsaved if (change.node, change.process) == (host.me, host.process_number)]
-        for change in mine:
-            self._unsaved.remove(change)
-            self._end(change, DONE)
-
-    def ended(self, host: Host) -> None:
-        """The process is gone: what it was asked and did not answer is unknown."""
-        for change in [one for one in self._unsaved if (one.node, one.process) == (host.me, host.process_number)]:
-            self._unsaved.remove(change)
-            self._end(change, UNKNOWN, "the process is gone")
-        for change_id, change in list(self._open.items()):
-            if (change.node, change.process) == (host.me, host.process_number):
-                del self._open[change_id]
-                self._end(change, UNKNOWN, "the process is gone")
-
-    def _note_config(self, host: Host, node: Node, config: ClusterConfig, started: bool = False) -> None:
-        ring = node.endpoint.srp.ring_id
-        if (stranded := self._cannot.pop(config.text, None)) is not None:  # agreed without it: it is given the address
-            self._say(f"administrator: node {stranded} gets the address that the configuration says")
-            self._recipe.given.add(stranded)
-        version, text = config.config_version, config.text
-        members = host.configured.members if host.configured is not None else ()
-        self.log.in_force.append(
-            InForce(self._clock.now, host.me, host.process_number, version, text, ring, started, members)
-        )
-
-    def _note_keys(self, host: Host, node: Node) -> None:
-        current, live = node.endpoint.security.current_key, node.changes.live_keys
-        self.log.keys.append(Keys(self._clock.now, host.me, host.process_number, current, tuple(live)))
-
-    def finish(self, running: Mapping[NodeId, Node]) -> None:
-        """The run is over."""
-        for node in sorted(running):
-            self._note_keys(self._hosts[node], running[node])
-            config = running[node].changes.config
-            self.log.final[node] = (config.config_version, config.text)
-        self.log.settled = self._recipe.plan.retire_after <= 1.0
-        out = [host for node, host in sorted(self._hosts.items()) if node not in running and host.process is not None]
-        self.log.called = tuple(
-            host.me
-            for host in out
-            if host.process and host.node is not None and had_time(host.process.started, host.woke_at, self._clock.now)
-        )
-
-
-def had_time(started: float, woke_at: float, now: float) -> bool:
-    """Long enough to have called, and to have been answered? woke_at: 0.0 for a process that was never stopped."""
-    return now >= started + CALL and (not woke_at or now >= woke_at + WOKEN)
+    def _switch_on_added(self, host: Host, text: bytes) -> None:
+        """By a change that nobody waits for the end of any more."""
+        if not self._healed or self.minutes.waits_for(text):
+            return
+        before = votes_in(self.minutes.text_at(host.me))
+        for node in sorted(votes_in(text)):
+            if node not in before and self._hosts[node].process is None and node not in self._switched_on:
+                self._switched_on.add(node)
+                self._join(host, node)
 
 
 def links_of(recipe: Recipe) -> list[LinkId]:

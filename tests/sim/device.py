@@ -29,7 +29,7 @@ class Arbiter:
     def __init__(self) -> None:
         self.down = 0
         self.late = 0.0
-        self.unheard = 0  # questions that did not reach it
+        self.unheard: Counter[str] = Counter()  # questions that did not reach it, by the kind of fault
         self.cut: Counter[NodeId] = Counter()
         self._held: dict[NodeId, tuple[RingId, float]] = {}
 
@@ -93,7 +93,8 @@ class Client:
         if life is None:
             return
         if not self._arbiter.reachable(self._me):
-            self._arbiter.unheard += 1
+            self._arbiter.unheard["device-down"] += self._arbiter.down > 0
+            self._arbiter.unheard["device-cut"] += self._arbiter.cut[self._me] > 0
         else:
             self._clock.after(self._delay(), self._asked, life, ring, self._now() + VALID)
 

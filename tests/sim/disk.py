@@ -25,6 +25,7 @@ from transport.core import earliest
 
 PROBE = 1.0  # a failed disk is tried again so often
 UNSYNCED = 0.05  # of an fsync's time: what writing alone takes
+LATENCY = (0.0003, 0.004)  # seconds of one fsync, usually
 QUIESCENCE = 1.0  # a commit mark nothing else carried is on disk after so long
 
 
@@ -43,13 +44,13 @@ class SimDisk:
     discarded: everything set aside, oldest first.
     """
 
-    def __init__(self, random: Random, latency: tuple[float, float] = (0.0003, 0.004), retain: int = 10_000) -> None:
+    def __init__(self, random: Random, latency: tuple[float, float] = LATENCY, retain: int = 10_000) -> None:
         self.full = False
         self.broken = False
         self.hung = False
         self.discarded: list[Discarded] = []
         self.fsyncs = 0
-        self.did: Counter[str] = Counter()  # what befell it: torn, unsynced, refused
+        self.did: Counter[str] = Counter()  # what befell it: torn, unsynced, refused, slowed, held up
         self.works_since = -1.0  # when it was last told that the disk works again
         self._random = random
         self.latency = latency
@@ -138,6 +139,10 @@ class SimDisk:
         if self.hung:
             return None
         return earliest(self._job.done if self._job else None, self._probe, self._refused, self._mark_due)
+
+    def overdue(self, now: float) -> int:
+        """How many requests would be done by now, had it not hung."""
+        return len(self._job.requests) if self._job is not None and self._job.done < now else 0
 
     def poll(self, now: float) -> list[tuple[int, str | None]]:
         """Advance to `now`; the answers that came due, in order."""
@@ -250,7 +255,9 @@ class SimDisk:
                 batch.append(self._queue.popleft())
         last = batch[-1]
         written = isinstance(last, AppendLog) and not any(one.sync for one in batch if isinstance(one, AppendLog))
-        self._job = _Job(batch, now + self._random.uniform(*self.latency) * (UNSYNCED if written else 1.0))
+        fsync = self._random.uniform(*self.latency)
+        self.did["slowed"] += len(batch) if fsync > LATENCY[1] else 0
+        self._job = _Job(batch, now + fsync * (UNSYNCED if written else 1.0))
 
     def _finish(self, request: DiskRequest, now: float) -> None:
         assert not isinstance(request, MarkCommit)

@@ -1,31 +1,15 @@
 """What the faults of a run really did, by name: a fault that finds nothing to spoil proves nothing.
 
-Over many runs none of these may stay zero (tests/sim/runs.py): then a fault is no longer drawn, or has lost its bite.
+Over many runs none of these may stay zero (tests/sim/asked.py): then a fault is no longer drawn, or has lost its bite.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from tests.sim.asked import is_asked
+
 KEY = "fault: "  # before each name among the counts of a run
-ENOUGH_RUNS = 200  # from so many runs on each of them must have happened,
-ENOUGH_FOR_RARE = 1000  # and from so many on these, which 200 runs may well be without by chance
-RARE = (
-    "rot",
-    "rollback",
-    "device-cut",
-    "device-down",
-    "other-cluster",
-    "same-name",
-    "link 0 down with another up",
-    "torn writes",
-    "put back with its memory",
-    "records torn inside",
-    "bit flipped in memory",
-    "operator overrides",
-    "replayed from before a key rotation",
-    "runs with strangers as the only trouble",
-)
 
 # The network: packets that befell this, wherever it came from.
 PACKETS = ("lost", "reordered", "duplicated", "corrupted", "truncated")
@@ -88,9 +72,8 @@ EFFECTS = (*PACKETS, *FAULTS, *SINGLE)
 
 
 def missing(total: Callable[[str], float], runs: int) -> list[str]:
-    """What should have happened in so many runs and never did; total: of a count over all of them."""
-    wanted = EFFECTS if runs >= ENOUGH_FOR_RARE else [name for name in EFFECTS if name not in RARE]
-    never = [name for name in wanted if not total(KEY + name)] if runs >= ENOUGH_RUNS else []
+    """What should have happened in so many new seeds and never did; total: of a count over all runs."""
+    never = [name for name in EFFECTS if is_asked(name, runs) and not total(KEY + name)]
     return [f"no fault of these did anything: {name}" for name in never]
 
 

@@ -17,6 +17,8 @@ from tests.sim.attacker import Attacker
 from tests.sim.clock import Clock
 from tests.sim.device import Arbiter
 from tests.sim.generation import Generation
+from tests.sim.hypervisor import Hypervisor
+from tests.sim.inbox import Inbox
 from tests.sim.network import Change, Network, PathKey
 from tests.sim.snapshot import Snapshot
 from tests.sim.storage import Storage
@@ -28,7 +30,7 @@ from transport.ids import LinkId, NodeId
 class Machine(Protocol):
     """What faults do to a host."""
 
-    cost_factor: float
+    inbox: Inbox
     storage: Storage
     paused_for: float
     did: Counter[str]
@@ -44,8 +46,7 @@ class Machine(Protocol):
     def pause(self) -> None: ...
     def resume(self, timers_first: bool = False) -> None: ...
     def wipe(self, keep_marker: bool) -> None: ...
-    def snapshot(self, memory: bool = False) -> Snapshot: ...
-    def put_back(self, snapshot: Snapshot, others: Iterable[Node]) -> None: ...
+    def restore(self, saved: Generation | None) -> None: ...
     def clock_jumped(self, seconds: float) -> None: ...
     def set_address(self, link: LinkId, gone: bool) -> None: ...
     def told_too_big(self, size: int) -> None: ...
@@ -60,6 +61,7 @@ class Faults:
         chance: Callable[[str], Random],
         network: Network,
         hosts: Mapping[NodeId, Machine],
+        hypervisor: Hypervisor,
         links: tuple[LinkId, ...],
         arbiter: Arbiter,
         attacker: Attacker,
@@ -71,12 +73,14 @@ class Faults:
         self._lots: dict[int, Random] = {}
         self._network = network
         self._hosts = hosts
+        self._hypervisor = hypervisor
         self._links = links
         self._arbiter = arbiter
         self._attacker = attacker
         self._strangers = strangers
         self._say = say
         self._undo: dict[int, list[tuple[PathKey, Change]]] = {}
+        self._clogged: dict[int, list[PathKey]] = {}
         self._flapping: set[int] = set()
         self._backups: dict[int, Generation | None] = {}
         self._snapshots: dict[int, Snapshot] = {}
@@ -100,7 +104,9 @@ class Faults:
         self.begun += 1
         self._say(f"fault begins: {fault}")
         hosts = self._befallen(fault)
-        self._before[number] = self._done_to(fault, hosts)
+        if fault.kind == "clog":
+            self._clogged[number] = self._some(number, fault)
+        self._before[number] = self._done_to(number, fault, hosts)
         match fault.kind:
             case "partition" | "partial":
                 self._each(self._network.cut, self._paths(fault.where, fault.other))
@@ -160,11 +166,11 @@ class Faults:
                 self._backups[number] = hosts[0].storage.store.backup()
             case "snapshot":
                 told = not fault.amount or self._chance(f"fault {fault.number} told").random() >= 0.6
-                self._snapshots[number] = hosts[0].snapshot(memory=not told)
+                self._snapshots[number] = self._hypervisor.snapshot(fault.where[0], memory=not told)
             case "slow-disk":
                 hosts[0].storage.slow = fault.amount
             case "slow-node":
-                hosts[0].cost_factor = fault.amount
+                hosts[0].inbox.cost_factor = fault.amount
             case "disk-hung":
                 hosts[0].storage.hang(True)
             case "disk-full":
@@ -199,15 +205,14 @@ class Faults:
             case "address-gone":
                 hosts[0].set_address(fault.other[0], gone=False)
             case "mtu-hole" | "noise" | "too-big" | "delay":
-                for key, change in self._undo.pop(number, []):
+                for key, change in self._undo[number]:
                     self._network.change_back(key, change)
             case "rollback":
                 hosts[0].kill()
-                hosts[0].storage.restore(self._backups.pop(number))
+                hosts[0].restore(self._backups.pop(number))
                 hosts[0].start()
             case "snapshot":
-                running = [host.node for host in self._hosts.values() if host.node is not None]
-                hosts[0].put_back(self._snapshots.pop(number), running)
+                self._hypervisor.put_back(fault.where[0], self._snapshots.pop(number))
                 later = self._lots[number].choice((0.01, 0.2, 1.0))
                 if not hosts[0].remembers:
                     self._clock.after(later, hosts[0].start)
@@ -223,7 +228,7 @@ class Faults:
             case "slow-disk":
                 hosts[0].storage.slow = 1.0
             case "slow-node":
-                hosts[0].cost_factor = 1.0
+                hosts[0].inbox.cost_factor = 1.0
             case "disk-hung":
                 hosts[0].storage.hang(False)
             case "disk-full":
@@ -236,7 +241,7 @@ class Faults:
                 self._arbiter.down -= 1
             case "other-cluster" | "same-name":
                 self._strangers[fault.kind].end()
-        if self._done_to(fault, hosts) > self._before.pop(number):
+        if self._done_to(number, fault, hosts) > self._before.pop(number):
             self.did[fault.kind] += 1
             if fault.kind == "link-down" and fault.where == (0,) and len(self._links) > 1:
                 self.did["link 0 down with another up"] += 1
@@ -244,8 +249,8 @@ class Faults:
     def _befallen(self, fault: Fault) -> list[Machine]:
         return [self._hosts[node] for node in fault.where if node in self._hosts]
 
-    def _done_to(self, fault: Fault, hosts: list[Machine]) -> float:
-        """What this kind of fault has spoiled until now, by anybody: more at its end means that it did something."""
+    def _done_to(self, number: int, fault: Fault, hosts: list[Machine]) -> float:
+        """What this fault is about, counted where it works: more at its end than before means that it did something."""
         match fault.kind:
             case "partition" | "partial" | "flap":
                 return self._swallowed(self._paths(fault.where, fault.other))
@@ -255,13 +260,10 @@ class Faults:
                 return self._swallowed(self._scattered(fault))
             case "link-down":
                 return self._swallowed(self._link_paths(fault.where[0]))
-            case "mtu-hole" | "too-big":
-                return self._swallowed(self._paths(fault.where, self._hosts))
+            case "mtu-hole" | "too-big" | "noise" | "delay":
+                return sum(change.did for _, change in self._undo.get(number, ()))
             case "clog":
-                return self._network.counts.clogged
-            case "noise":
-                counts = self._network.counts
-                return counts.lost + counts.duplicated + counts.damaged + counts.reordered
+                return sum(self._network.paths[key].clogged for key in self._clogged[number])
             case "kill" | "power":
                 return sum(host.did["killed"] for host in hosts)
             case "snapshot":
@@ -278,16 +280,22 @@ class Faults:
                 return sum(host.storage.found[StoreHealth.ROLLED_BACK] for host in hosts)
             case "disk-full" | "disk-broken":
                 return sum(host.storage.store.did["refused"] for host in hosts)
-            case "slow-disk" | "disk-hung":
-                return sum(host.storage.requests for host in hosts)
+            case "slow-disk":
+                return sum(host.storage.store.did["slowed"] for host in hosts)
+            case "disk-hung":
+                return sum(host.storage.store.did["held up"] for host in hosts)
+            case "slow-node":
+                return sum(host.inbox.slowed for host in hosts)
+            case "clock-jump":
+                return sum(host.did["clock jumped"] for host in hosts)
+            case "address-gone":
+                return sum(host.did["without an address"] for host in hosts)
             case "device-cut" | "device-down":
-                return self._arbiter.unheard
+                return self._arbiter.unheard[fault.kind]
             case "replay" | "reflect" | "copy" | "forge" | "flood":
                 return self._attacker.did[fault.kind]
             case "other-cluster" | "same-name":
                 return self._strangers[fault.kind].arrived.total()
-            case "slow-node" | "clock-jump" | "address-gone" | "delay":
-                return self._network.counts.delivered if any(host.up for host in hosts) else 0
             case _:
                 raise AssertionError(fault.kind)
 
@@ -298,6 +306,11 @@ class Faults:
         """About half of the ways, each in one direction on one link, between some nodes and all others."""
         random = self._chance(f"fault {fault.number} ways")
         return [key for key in self._paths(fault.where, self._hosts) if random.random() < 0.5]
+
+    def _some(self, number: int, fault: Fault) -> list[PathKey]:
+        """Of the ways between some nodes and all others, those that a clog befalls."""
+        random = self._lots[number]
+        return [key for key in self._paths(fault.where, self._hosts) if random.random() < 0.7]
 
     def _slow_down(self, number: int, fault: Fault) -> None:
         """Packets take longer to these nodes, or from them, or both."""
@@ -329,9 +342,7 @@ class Faults:
 
     def _clog(self, number: int, fault: Fault) -> None:
         """Swizzle-clogging: a node's paths are clogged one by one, and opened one by one in another order."""
-        keys, random = self._paths(fault.where, self._hosts), self._lots[number]
-        chosen = [key for key in keys if random.random() < 0.7]
-        span = fault.until - fault.at
-        for key in chosen:
+        random, span = self._lots[number], fault.until - fault.at
+        for key in self._clogged[number]:
             self._clock.after(random.uniform(0.0, 0.4) * span, self._network.clog, key)
             self._clock.after(random.uniform(0.6, 1.0) * span, self._network.unclog, key)

@@ -1,6 +1,6 @@
 """What a run did, as the checkers read it: clients' calls, processes and what they were told, samples of the stores.
 
-Times are true virtual seconds. Nothing here knows how a node works; tests/sim/host.py fills it in, and the checkers'
+Times are true virtual seconds. Nothing here knows how a node works; the hosts and clients fill it in, and the checkers'
 own tests write histories by hand.
 """
 

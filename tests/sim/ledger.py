@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.sim.cases import ROOT
-from tests.sim.cluster import Report
+from tests.sim.report import Report
 
 PAGE = ROOT / "docs" / "seeds-run.md"
 _ROW = re.compile(

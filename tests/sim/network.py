@@ -66,9 +66,14 @@ class Counts:
 
 @dataclass(slots=True, eq=False)
 class Change:
-    """What some trouble makes of a path's conditions, by name. Two that say the same are two."""
+    """What some trouble makes of a path's conditions, by name. Two that say the same are two.
+
+    did: packets that fared otherwise for it: lost, doubled, damaged or held back by its word, too big for its MTU and
+    not for the path's own, later by its delay.
+    """
 
     values: dict[str, Any]
+    did: int = 0
 
 
 @dataclass(slots=True)
@@ -76,16 +81,25 @@ class Path:
     """One direction of one link between two nodes.
 
     conditions: base, and what each of the changes makes of it, the oldest first.
-    cuts: how many faults hold it closed.  swallowed: packets that it took without a word: while cut, or too big.
+    causes: by the name of a condition, whose it is now.  cuts, clogs: how many faults hold it closed, and clogged.
+    swallowed: packets that it took without a word while it was cut.  clogged: those that had to wait.
     """
 
     base: Conditions
     conditions: Conditions
     changes: list[Change] = field(default_factory=list)
+    causes: dict[str, Change] = field(default_factory=dict)
     cuts: int = 0
     clogs: int = 0
     troubled: bool = False
     swallowed: int = 0
+    clogged: int = 0
+
+    def blame(self, name: str) -> None:
+        """A packet fared as it did by this condition: whoever set it did something."""
+        cause = self.causes.get(name)
+        if cause is not None:
+            cause.did += 1
 
 
 class Network:
@@ -156,11 +170,17 @@ class Network:
             return
         conditions = path.conditions
         if len(data) + IP_UDP > conditions.mtu:
-            self.counts.too_big += 1
-            path.swallowed += 1
+            self._too_big(path, len(data))
             return
         delay = conditions.delay + conditions.jitter * self._random.random()
+        if conditions.delay > path.base.delay:
+            path.blame("delay")
         self._clock.at(self._clock.now + delay, self._arrive, key, data)
+
+    def _too_big(self, path: Path, size: int) -> None:
+        self.counts.too_big += 1
+        if size + IP_UDP <= path.base.mtu:
+            path.blame("mtu")
 
     def _troubled(self, key: PathKey, path: Path, data: bytes) -> None:
         conditions, random, counts = path.conditions, self._random, self.counts
@@ -170,28 +190,32 @@ class Network:
             return
         if random.random() < conditions.loss:
             counts.lost += 1
+            path.blame("loss")
             return
         if len(data) + IP_UDP > conditions.mtu:
-            counts.too_big += 1
-            path.swallowed += 1
+            self._too_big(path, len(data))
             return
         copies = 1
         if random.random() < conditions.duplicate:
             counts.duplicated += 1
+            path.blame("duplicate")
             copies = 2
         for _ in range(copies):
             sent = data
             if sent and random.random() < conditions.corrupt:
                 counts.corrupted += 1
+                path.blame("corrupt")
                 place = random.randrange(len(sent))
                 sent = sent[:place] + bytes([sent[place] ^ (1 << random.randrange(8))]) + sent[place + 1 :]
             if random.random() < conditions.truncate:
                 counts.truncated += 1
+                path.blame("truncate")
                 sent = sent[: random.randrange(len(sent) + 1)]
             if path.clogs:
                 waiting = self._waiting.setdefault(key, [])
                 if len(waiting) < MAX_CLOGGED:
                     counts.clogged += 1
+                    path.clogged += 1
                     waiting.append(sent)
                 else:
                     counts.lost += 1
@@ -199,7 +223,10 @@ class Network:
             delay = conditions.delay + conditions.jitter * random.random()
             if random.random() < conditions.reorder:
                 counts.reordered += 1
+                path.blame("reorder")
                 delay += 10 * conditions.delay * random.random()
+            if conditions.delay > path.base.delay:
+                path.blame("delay")
             self._clock.at(self._clock.now + delay, self._arrive, key, sent)
 
     def _arrive(self, key: PathKey, data: bytes) -> None:
@@ -257,8 +284,10 @@ class Network:
     def _judge(self, key: PathKey) -> None:
         path = self.paths[key]
         path.conditions = replace(path.base)
+        path.causes.clear()
         for change in path.changes:
             path.conditions = replace(path.conditions, **change.values)
+            path.causes.update(dict.fromkeys(change.values, change))
         self._mind(key)
 
     def calm(self) -> None:

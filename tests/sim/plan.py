@@ -83,6 +83,21 @@ class Plan:
         return bool(self.faults) and all(fault.kind in (*ATTACKS, *STRANGERS) for fault in self.faults)
 
     @property
+    def overridden(self) -> bool:
+        """An operator sets votes by hand: from then on the options promise nothing."""
+        return any(action.kind in actions.OVERRIDES for action in self.actions)
+
+    @property
+    def one_line(self) -> bool:
+        """No two components may ever change the cluster at one time: the options do not, and no operator does."""
+        return actions.promised(self.settings) and not self.overridden
+
+    @property
+    def moving(self) -> bool:
+        """How many votes it takes, or who has them, changes meanwhile."""
+        return any(action.kind in actions.MOVING for action in self.actions)
+
+    @property
     def seconds(self) -> float:
         return self.faults_end + CALM * self.settings.slowness
 

@@ -22,9 +22,9 @@ from queue import SimpleQueue
 from typing import IO
 
 from tests.sim.cases import ROOT, Case
-from tests.sim.cluster import Report
 from tests.sim.compiling.both import Both
 from tests.sim.history import Violation
+from tests.sim.report import Report
 from tests.sim.runs import from_line
 from tests.sim.worker import case_line
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from tests.sim.asked import LEAST, is_asked
 from tests.sim.cases import Case
-from tests.sim.cluster import ENOUGH, JUDGED, PROMISES, TOTALS, Report
 from tests.sim.effects import missing, told
 from tests.sim.history import Violation
+from tests.sim.report import ENOUGH, JUDGED, PROMISES, TOTALS, Report
 
 SAME = "the same compiled"  # what a run breaks, in the place of a promise, that pure Python does otherwise
 UNDECIDED = 3  # keys whose history may be too tangled for the search, over all runs
@@ -78,15 +79,18 @@ class Sums:
     def total(self, name: str) -> float:
         return sum(report.counts.get(name, 0) for report in self.reports)
 
-    def problems(self, whole: bool) -> list[str]:
-        """Why these runs do not pass; whole: there were enough of them that nothing may be missing."""
+    def problems(self) -> list[str]:
+        """Why these runs do not pass; what must have happened in one of them is asked for by tests/sim/asked.py."""
         found = [f"{len(failed)} of {len(self.reports)} seeds failed"] if (failed := self.failed()) else []
         if self.total("undecided") > UNDECIDED:
             found.append(f"{self.total('undecided'):.0f} keys were left without a verdict on linearizability")
-        found += missing(self.total, len(self.reports))
-        if whole:
-            found += [f"no run had {name.replace('_', ' ')}" for name in TOTALS if not self.total(name)]
-            found += [f"{name} was judged in no run" for name in PROMISES if not self.total(JUDGED + name)]
+        seeds = sum(1 for report in self.reports if not report.title)
+        found += missing(self.total, seeds)
+        never = [name for name in TOTALS if is_asked(name, seeds) and not self.total(name)]
+        found += [f"no run had {name.replace('_', ' ')}" for name in never]
+        never = [name for name in PROMISES if is_asked(name, seeds) and not self.total(JUDGED + name)]
+        found += [f"{name} was judged in no run" for name in never]
+        if seeds >= LEAST:
             large = [report for report in self.reports if report.nodes >= ENOUGH["nodes"]]  # smaller ones never count
             idle = [report.name for report in large if report.failure is None and not report.counted]
             if len(idle) > len(large) // 10:

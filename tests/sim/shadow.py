@@ -20,10 +20,10 @@ from cfs.disk import Adopt, AppendLog, Checkpoint, MarkCommit, TruncateTail
 from clusterd.node import Node
 from clusterd.past import WentBack
 from quorum.events import SaveState
-from tests.sim.build import QUORUM_FILE
 from tests.sim.clock import Clock
 from tests.sim.history import Violation
 from tests.sim.network import Address, Network
+from tests.sim.small_files import quorum_file
 from tests.sim.storage import Storage
 from transport.events import Persist
 from transport.ids import LinkId, NodeId
@@ -131,8 +131,7 @@ class Shadow:
             case Persist():
                 storage.persist(event)
             case SaveState():
-                text = f"{event.state.highest_expected} {event.state.newcomer}".encode()
-                storage.persist(Persist(0, QUORUM_FILE, text))
+                storage.persist(quorum_file(event))
 
 
 def knows_more(other: Node, node: Node) -> bool:

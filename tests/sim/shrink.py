@@ -14,9 +14,10 @@ from pathlib import Path
 
 from tests.sim import telling
 from tests.sim.cases import ROOT
-from tests.sim.cluster import Report, run_plan
 from tests.sim.guard import at_most
 from tests.sim.plan import Plan
+from tests.sim.report import Report
+from tests.sim.run import run_plan
 from tests.sim.smaller import PASSES, Pass, sound, until
 from tests.sim.stored import FOUND, Stored
 

@@ -18,9 +18,10 @@ from tempfile import TemporaryDirectory
 
 from tests.sim import pool
 from tests.sim.cases import FIRST, Case
-from tests.sim.cluster import Report, run_plan
 from tests.sim.compiling.both import agreed, fits
 from tests.sim.plan import Plan, draw
+from tests.sim.report import Report
+from tests.sim.run import run_plan
 from tests.sim.stored import Stored
 
 NODES = 5

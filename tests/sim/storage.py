@@ -61,13 +61,11 @@ class Storage:
         self.records: dict[tuple[RingId, int], bytes | None] = {}  # ever on this disk; None: no operation
         self.data_sets: set[tuple[int, tuple[tuple[NodeId, int], ...]]] = set()  # ever on this disk, by version
         self.transfers = 0
-        self.requests = 0
         self.found: Counter[StoreHealth] = Counter()  # by processes that started
 
     # -- asked by the process --------------------------------------------------------------------------------
 
     def request(self, request: DiskRequest) -> None:
-        self.requests += 1
         if not isinstance(request, MarkCommit):
             self._asked[request.receipt] = request
         self.store.latency = (0.0003 * self.slow, 0.004 * self.slow)
@@ -83,8 +81,14 @@ class Storage:
 
     def hang(self, hung: bool) -> None:
         """Nothing is done or answered meanwhile; it is no failure."""
+        if not hung:
+            self._note_held_up()
         self.store.hung = hung
         self._arm()
+
+    def _note_held_up(self) -> None:
+        if self.store.hung:
+            self.store.did["held up"] += self.store.overdue(self._clock.now)
 
     def is_writing(self, name: str = "") -> bool:
         """A small file (of this name) was asked for and is not on the disk yet."""
@@ -114,6 +118,7 @@ class Storage:
         if life != self._life or file not in self._files_under_way:
             return
         if self.failing or self.store.hung:
+            self.store.did["held up"] += self.store.hung
             self._clock.after(RETRY, self._file_done, self._life, file)
             return
         self._files_under_way.remove(file)
@@ -219,6 +224,7 @@ class Storage:
         self._read_again()
 
     def _forget(self) -> None:
+        self._note_held_up()
         self._life += 1
         self._asked.clear()
         self._wake = None

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from tests.sim import ledger, pool, shrink
 from tests.sim.cases import ROOT, Case, clean, commit, first_seed, known, seed_of, state
-from tests.sim.cluster import Report
 from tests.sim.compiling import copies
 from tests.sim.compiling.both import Both
+from tests.sim.report import Report
 from tests.sim.runs import SAME, Sums, failure_lines, from_line, to_line
 
 PLACE = ROOT / ".sim"
@@ -163,8 +163,7 @@ class Sweep:
         sums = self.sums
         old = {case.name for case in known()}
         new = [report for report in sums.reports if report.name not in old]
-        whole = len(sums.reports) >= 200
-        problems = sums.problems(whole)
+        problems = sums.problems()
         if sums.counted() < asked.least:
             problems.append(f"only {sums.counted()} seeds passed and count, {asked.least} are needed")
         if self.both.did:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from clusterd.node import CONFIG, GROUPS, QUORUM, STORE, SYNC, Node
+from clusterd.channels import CONFIG, GROUPS, QUORUM, STORE, SYNC
+from clusterd.node import Node
 from tests.sim.checkers.claims import check_claim
 from tests.sim.clock import Clock
 from tests.sim.history import History, Past, Process, Stranger

@@ -9,9 +9,9 @@ import pytest
 
 from tests.sim import __main__ as command
 from tests.sim import shrink, stored
-from tests.sim.cluster import Report
 from tests.sim.history import Violation
 from tests.sim.plan import Plan
+from tests.sim.report import Report
 
 
 def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:

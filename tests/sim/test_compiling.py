@@ -15,7 +15,7 @@ import pytest
 from quorum.options import QuorumOptions
 from tests.sim import sweep
 from tests.sim.cases import Case
-from tests.sim.cluster import Cluster, Report
+from tests.sim.cluster import Cluster
 from tests.sim.compiling import copies
 from tests.sim.compiling.both import CHECKED, Both, agreed, fits
 from tests.sim.compiling.build import COMPILED, is_compiled
@@ -24,6 +24,7 @@ from tests.sim.compiling.sources import BUILT_BY, ROOT, key, sources
 from tests.sim.history import Violation
 from tests.sim.network import Conditions
 from tests.sim.plan import Plan, draw
+from tests.sim.report import Report
 from tests.sim.runs import SAME, failure_lines
 from tests.sim.trace import Trace
 from tests.sim.troubles import Fault

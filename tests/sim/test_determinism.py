@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Writes every datagram and every line of a run, not only what they come to in the fingerprint.
 WRITE = """
 import sys
-from tests.sim import cluster
+from tests.sim import run
 from tests.sim.trace import Trace
 
 class Whole(Trace):
@@ -31,9 +31,9 @@ class Whole(Trace):
         out.write(f"{now!r} {node} {text}\\n".encode())
         super().line(now, node, text)
 
-cluster.Trace = Whole
+run.Trace = Whole
 with open(sys.argv[1], "wb") as out:
-    cluster.run_seed(int(sys.argv[2]), int(sys.argv[3]), frozenset(map(int, sys.argv[4:])))
+    run.run_seed(int(sys.argv[2]), int(sys.argv[3]), frozenset(map(int, sys.argv[4:])))
 """
 CASES: dict[str, tuple[int, Callable[[Plan], bool]]] = {
     "alone": (1, lambda plan: True),

@@ -3,20 +3,26 @@
 from copy import deepcopy
 
 from tests.clusterd.memory import Memory
-from tests.sim.admin import CALL, WOKEN, had_time
+from tests.sim.minutes import CALL, WOKEN, had_time
 from tests.sim.shadow import knows_more
 
 
 def test_who_started_must_have_called_soon() -> None:
     """X2: a removed identity that calls gets a notice."""
-    assert had_time(10.0, 0.0, 10.0 + CALL)
-    assert not had_time(10.0, 0.0, 9.9 + CALL)
+    assert had_time(10.0, 0.0, 9.0, 10.0 + CALL)
+    assert not had_time(10.0, 0.0, 9.0, 9.9 + CALL)
 
 
 def test_who_was_stopped_first_finds_that_nobody_answers() -> None:
     """It has sessions still, and calls when they have been silent for a while."""
-    assert not had_time(1.0, 10.0, 10.0 + CALL)
-    assert had_time(1.0, 10.0, 10.0 + WOKEN)
+    assert not had_time(1.0, 10.0, 0.0, 10.0 + CALL)
+    assert had_time(1.0, 10.0, 0.0, 10.0 + WOKEN)
+
+
+def test_who_was_left_out_while_it_ran_finds_the_same() -> None:
+    """It had made its sessions a moment before."""
+    assert not had_time(9.95, 0.0, 10.0, 10.0 + CALL)
+    assert had_time(9.95, 0.0, 10.0, 10.0 + WOKEN)
 
 
 def past_of(memory: Memory, seconds: float) -> bool:

@@ -10,9 +10,10 @@ import pytest
 
 from clusterd.node import Node
 from tests.sim import shrink, stored, telling
-from tests.sim.cluster import Report, run_plan
 from tests.sim.history import Violation
 from tests.sim.plan import Plan, draw
+from tests.sim.report import Report
+from tests.sim.run import run_plan
 from tests.sim.shrink import kind_of
 from tests.sim.smaller import LINKS_IN_OTHER, LINKS_IN_WHERE, PASSES, sound
 from tests.sim.troubles import WARM, Fault

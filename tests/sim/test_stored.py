@@ -9,8 +9,8 @@ import pytest
 
 from tests.sim import stored
 from tests.sim.cases import FIRST
-from tests.sim.cluster import run_plan, run_seed
 from tests.sim.plan import draw
+from tests.sim.run import run_plan, run_seed
 from tests.sim.stored import NoPlan, Stored
 
 

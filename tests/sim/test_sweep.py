@@ -13,8 +13,9 @@ import pytest
 
 from tests.sim import cases, ledger, pool, sweep
 from tests.sim.cases import Case, seed_of
-from tests.sim.cluster import ENOUGH, Report, run_seed
 from tests.sim.history import Violation
+from tests.sim.report import ENOUGH, Report
+from tests.sim.run import run_seed
 from tests.sim.runs import from_line, to_line
 from tests.sim.worker import case_line, case_of
 

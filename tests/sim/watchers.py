@@ -26,8 +26,8 @@ REFUSALS = 3  # after so many in a row it is no node that lags, but another hist
 class Shown(Protocol):
     """What a watcher asks of a node's local socket."""
 
-    process_number: int
-
+    @property
+    def process_number(self) -> int: ...
     def can_connect(self) -> bool: ...
     def tree(self) -> tuple[State, RingId] | None: ...
 

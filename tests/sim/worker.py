@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 from tests.sim.cases import Case, seed_of
-from tests.sim.cluster import run_plan
 from tests.sim.guard import at_most
+from tests.sim.run import run_plan
 from tests.sim.runs import to_line
 
 MEMORY = 3 << 30  # bytes of address space; a run of 32 nodes keeps 0.2 GiB

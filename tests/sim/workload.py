@@ -19,6 +19,7 @@ from transport.ids import NodeId
 
 CLIENTS = 6
 RETRIES = 4
+ASKED_FROM, ASKED_ON = 0.5, 1.0  # seconds: clients begin that long behind the start, and go on behind the last fault
 BURSTS = (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 12)  # operations begun at one moment: a queue, mostly none
 AVERAGE = sum(BURSTS) / len(BURSTS)
 
@@ -31,8 +32,8 @@ def last_path(node: NodeId) -> str:
 class Server(Protocol):
     """What a client asks of a node's local socket."""
 
-    process_number: int
-
+    @property
+    def process_number(self) -> int: ...
     def can_connect(self) -> bool: ...
     def log_index(self) -> int:
         """What a hello tells a client of the log."""

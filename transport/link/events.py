@@ -47,34 +47,3 @@ class PathSend:
     address: Address
     payload: bytes
     pad_to: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PathRow:
-    """One path as `clusterctl links` shows it.
-
-    local, remote: "IP:PORT" ("[IP]:PORT" for IPv6); local is None when this node has no address on the link.
-    state: up | down | disabled. active: data goes this way now. latency_s: round trip, smoothed; latency_p99_s: of the
-    last 100 pongs; None before the first pong. loss: 0..1 over the last 100 pings. mtu: IP packet size.
-    since: when the state began, on the caller's clock. reason: why not up, None when up.
-    """
-
-    peer: NodeId
-    name: str
-    link: LinkId
-    local: str | None
-    remote: str
-    state: str
-    active: bool
-    priority: int
-    latency_s: float | None
-    latency_p99_s: float | None
-    jitter_s: float | None
-    loss: float
-    mtu: int
-    since: float
-    reason: str | None
-    tx_packets: int
-    rx_packets: int
-    tx_bytes: int
-    rx_bytes: int

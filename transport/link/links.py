@@ -20,11 +20,12 @@ from transport.errors import WireError
 from transport.events import Beat, PathChange, Recalled
 from transport.ids import NO_RING, LinkId, NodeId, RingId
 from transport.link import packets
-from transport.link.events import Address, MtuChange, PathRow, PathSend, ReachabilityChange
+from transport.link.events import Address, MtuChange, PathSend, ReachabilityChange
 from transport.link.fragments import OVERHEAD_RING, budget_of
 from transport.link.mtu import SAFE_V4, headers
 from transport.link.path import NEVER, Path
 from transport.link.peer import Peer, Route
+from transport.link.rows import PathRow, row_of
 
 OVERHEAD_SESSION = OVERHEAD_RING  # both: 16 bytes of header and a 16-byte tag
 _QUEUE_MAX = 1024  # answers and pings waiting for poll_transmit; above, the newest is dropped
@@ -416,34 +417,10 @@ class Links:
 
     def rows(self) -> list[PathRow]:
         """Every path, sorted by peer and link, as `clusterctl links` prints it."""
-        rows = []
-        for (node, link), path in sorted(self._paths.items()):
-            quality, local = path.quality, self._local.get(link)
-            state = "disabled" if path.disabled is not None else "up" if path.up else "down"
-            rows.append(
-                PathRow(
-                    peer=node,
-                    name=path.name,
-                    link=link,
-                    local=shown(local) if local is not None else None,
-                    remote=shown(path.address),
-                    state=state,
-                    active=path in self._peers[node].used,
-                    priority=path.timing.priority,
-                    latency_s=quality.latency,
-                    latency_p99_s=quality.p99,
-                    jitter_s=quality.jitter,
-                    loss=quality.loss,
-                    mtu=path.mtu.size,
-                    since=path.since,
-                    reason=path.reason,
-                    tx_packets=path.tx_packets,
-                    rx_packets=path.rx_packets,
-                    tx_bytes=path.tx_bytes,
-                    rx_bytes=path.rx_bytes,
-                )
-            )
-        return rows
+        return [
+            row_of(node, path, self._local.get(link), active=path in self._peers[node].used)
+            for (node, link), path in sorted(self._paths.items())
+        ]
 
 
 @dataclass(slots=True)
@@ -469,9 +446,3 @@ def canonical(address: Address) -> Address:
         return f"{ipaddress.ip_address(ip)}{percent}{scope}", address[1]
     except ValueError:
         return address
-
-
-def shown(address: Address) -> str:
-    """IP:PORT, or [IP]:PORT for IPv6."""
-    ip, port = address
-    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tests.sim.cases import Case
-from tests.sim.cluster import Report
 from tests.sim.history import Violation
 from tests.sim.plan import Plan
+from tests.sim.report import Report
 from tests.sim.runs import SAME
 
 CHECKED = 32  # of so many seeds one is run in both ways though nothing failed

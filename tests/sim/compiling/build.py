@@ -29,7 +29,10 @@ COMPILED = (
     "cfs/*.py",
     "clusterd/build.py",
     "clusterd/changes.py",
+    "clusterd/channels.py",
+    "clusterd/configuring.py",
     "clusterd/handover.py",
+    "clusterd/leaving.py",
     "clusterd/node.py",
     "clusterd/past.py",
     "clusterd/reconfigure.py",
@@ -42,10 +45,15 @@ COMPILED = (
     "tests/sim/cluster.py",
     "tests/sim/groups.py",
     "tests/sim/host.py",
+    "tests/sim/inbox.py",
+    "tests/sim/local_socket.py",
+    "tests/sim/lookout.py",
+    "tests/sim/machine_clock.py",
     "tests/sim/network.py",
     "tests/sim/storage.py",
     "tests/sim/tap.py",
     "tests/sim/trace.py",
+    "tests/sim/world.py",
 )
 """Patterns; * goes through folders. Not tests/sim/disk.py and what it is made of: snapshots are deep copies of it."""
 LEFT_OUT = (

@@ -280,10 +280,10 @@ class Play(Questions):
         kind, now = "put" if expected is None else "cas", self.stage.clock.now
         call = Call(ident, kind, key, node, host.process_number, -1, now, data, expected, asked=now)
         operation = Operation(ident, Kind.PUT, key, data, condition=expected, writer=node, time=number)
-        operation.since = host.log_index()
+        operation.since = host.socket.log_index()
         self._operations[ident] = operation
         history.calls.append(call)
-        host.write(call, operation)
+        host.socket.write(call, operation)
         return call
 
     def again(self, call: Call, node: NodeId) -> Call:
@@ -292,7 +292,7 @@ class Play(Questions):
         call.attempts += 1
         call.node, call.process, call.asked = node, host.process_number, self.stage.clock.now
         call.ended, call.outcome = None, ""
-        host.write(call, self._operations[call.id])
+        host.socket.write(call, self._operations[call.id])
         return self.ended(call)
 
     def ended(self, call: Call) -> Call:

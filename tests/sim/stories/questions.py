@@ -31,7 +31,7 @@ class Questions:
 
     def quorate(self) -> set[NodeId]:
         """Who says "quorate" to a client now."""
-        return {host.me for host in self._up() if (answer := host.answer()) is not None and answer.quorate}
+        return {host.me for host in self._up() if (answer := host.socket.answer()) is not None and answer.quorate}
 
     def verdict(self, node: NodeId) -> str:
         """Why, in the words of `clusterctl quorum`."""
@@ -65,7 +65,7 @@ class Questions:
 
     def told_removed(self, node: NodeId) -> bool:
         """Has this node heard that it was taken out of the cluster?"""
-        return any(notice.node == node for notice in self.stage.administrator.log.notices)
+        return any(notice.node == node for notice in self.stage.minutes.log.notices)
 
     def data_set(self, node: NodeId) -> set[NodeId]:
         """Who holds data with a vote, as `node` has it."""

@@ -13,8 +13,10 @@ from clusterd.node import Node
 from quorum.options import QuorumOptions, check
 from tests.sim.actions import Action
 from tests.sim.checkers import liveness
-from tests.sim.cluster import LEASE_CHECK, REST_WITHIN, SAMPLE, Cluster
+from tests.sim.cluster import Cluster
+from tests.sim.course import REST_WITHIN
 from tests.sim.history import Call, Violation
+from tests.sim.judge import Judge
 from tests.sim.network import Conditions
 from tests.sim.plan import Plan
 from tests.sim.settings import Settings
@@ -58,14 +60,13 @@ class Stage(Cluster):
 
     def __init__(self, plan: Plan, watched: frozenset[NodeId] = frozenset(), echo: Print = print) -> None:
         super().__init__(plan, plan.random("run"), Trace(watched, echo))
-        self.wire = Wire(self.clock, self._say)
+        self.wire = Wire(self.clock, self.say)
         self.started: list[Callable[[NodeId, Node], None]] = [self.wire.tap]
         for node, host in self.hosts.items():
             host.on_start = self._tell_started(node)
-        for watcher in self._watchers:
+        for watcher in self.watchers:
             watcher.start()
-        self.clock.at(LEASE_CHECK, self._look_at_leases_again)
-        self.clock.at(SAMPLE, self._sample_again)
+        self.lookout.start()
 
     def _tell_started(self, node: NodeId) -> Callable[[Node], None]:
         def started(running: Node) -> None:
@@ -74,35 +75,30 @@ class Stage(Cluster):
 
         return started
 
-    def say(self, text: str) -> None:
-        """One line for the trace."""
-        self._say(text)
-
     def converge(self, put: Callable[[NodeId], Call]) -> None:
         """Everything heals; L1 holds, and every node acknowledges a write. Raises Violation."""
-        self._heal()
+        self.heal()
         self.wire.calm()
         began, clock = self.clock.now, self.clock
         clock.run(began + 1.0)
         self.workload.stop()
         clock.run(began + liveness.RING_WITHIN)
-        liveness.check_ring(clock.now, self.administrator.listed(), self._conditions_of_nodes())
+        liveness.check_ring(clock.now, self.administrator.listed(), self.conditions_of_nodes())
         clock.run(began + liveness.STORE_WITHIN)
-        liveness.check_store(clock.now, self._conditions_of_nodes())
+        liveness.check_store(clock.now, self.conditions_of_nodes())
         last = [put(node) for node in self.administrator.listed()]
         clock.run(began + liveness.STORE_WITHIN + 0.5)
         liveness.check_last_writes(clock.now, last)
 
     def judge(self) -> None:
-        """The run is over: every checker of the simulator. Raises Violation."""
-        end = self.clock.now
-        while not self._at_rest() and self.clock.now < end + REST_WITHIN:
-            self.clock.run(self.clock.now + LEASE_CHECK)
-        self._finish()
-        self._check()
+        """The run is over: every checker of the simulator. Raises Violation.
 
-    def _check_calm(self) -> None:
-        """Not judged: nothing here tells when a story changed the network, and it says itself what it expects."""
+        But L2 to L4 are not judged: nothing tells when a story changed the network, and it says what it expects.
+        """
+        self.rest(self.clock.now + REST_WITHIN)
+        judge = Judge(self)
+        judge.finish()
+        judge.check(timely=False)
 
     def fail(self, text: str) -> Violation:
         """What a story expected and did not find."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.transport.link.net import Net, up_net
-from transport.link.links import shown
+from transport.link.rows import shown
 
 
 def test_latency_jitter_and_loss() -> None:
