@@ -17,7 +17,7 @@ from pathlib import Path
 from cfs.io import generations
 from cfs.io.discarded import FOLDER, Discarded, describe, discarded
 from cfs.records import DataSet, EpochKind, EpochRecord, Lineage
-from clusterd import keystore, removals
+from clusterd import keystore, promises, removals
 from clusterd.sealed import read_sealed, seal
 from quorum.events import SavedState
 from quorum.io import statefile
@@ -75,6 +75,22 @@ def _removed_file(folder: Path, raw: bytes) -> None:
         except WireError:
             return
         assert list(removals.decode(found.encode())) == list(found)
+
+
+@cache
+def _promised() -> bytes:
+    held = [promises.Promise(bytes([n]) * 16, n, 40 + n, (1, 2, 3), b"totem { }") for n in (8, 9)]
+    return promises.Promises(7, held).encode()
+
+
+def _promised_file(folder: Path, raw: bytes) -> None:
+    data = _sealed_file(folder, raw)
+    if data is not None:
+        try:
+            found = promises.decode(data)
+        except WireError:
+            return
+        assert found.encode() == data
 
 
 def _ringseq_file(folder: Path, raw: bytes) -> None:
@@ -174,6 +190,7 @@ _FILES: list[tuple[Callable[[Path, bytes], None], Callable[[], bytes], Callable[
     (_origin_file, _lineage, lambda data: zlib.crc32(data).to_bytes(4, "big") + data),
     (_description_file, _description, bytes),
     (_replaces_file, lambda: _without_check(_replaces()), _line),
+    (_promised_file, _promised, seal),
 ]
 
 
