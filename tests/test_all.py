@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests import all as everything
-from tests.all import Phase
+from tests.all import HISTORY, Phase
 
 
 def outcome(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], uid: int, *phases: Phase) -> list[str]:
@@ -46,6 +47,20 @@ def test_as_root_a_skipped_phase_is_a_failure(
     told = outcome(monkeypatch, capsys, 0, Phase("fuzz", True, skipped=1))
     assert told[0] == "1" and "as root nothing may be skipped" in told[1]
     assert outcome(monkeypatch, capsys, 0, Phase("unit", True, passed=1, skipped=1))[0] == "0"
+
+
+def test_a_checkout_without_its_history_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The machine is not to blame; anything else that is skipped still is."""
+    reason, report = f"this needs {HISTORY}", tmp_path / "report.xml"
+    (tmp_path / "test_one.py").write_text(f"import pytest\ndef test_it():\n    pytest.skip({reason!r})\n")
+    command = [sys.executable, "-m", "pytest", "-q", f"--rootdir={tmp_path}", f"--junitxml={report}", str(tmp_path)]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    everything.count(phase := Phase("live", True), report)
+    assert (phase.skipped, phase.excused) == (1, 1)
+    assert outcome(monkeypatch, capsys, 0, phase)[0] == "0"
+    assert outcome(monkeypatch, capsys, 0, Phase("live", True, skipped=2, excused=1))[0] == "1"
 
 
 def test_a_fuzzer_that_is_not_there_is_told(
