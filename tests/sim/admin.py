@@ -97,11 +97,18 @@ class Administrator:
         pool = able if able and self._random.random() < 0.9 else here
         return self._random.choice(pool) if pool else None
 
+    def _may_act(self, host: Host, removed: NodeId = 0) -> bool:
+        """A careful one waits until all nodes are in this one's ring; but who is to be removed may be away."""
+        if not self._recipe.plan.careful or host.node is None:
+            return True
+        nodes, ring = set(votes_in(host.node.changes.config.text)), host.configured
+        return ring is not None and nodes - {removed} <= set(ring.members)
+
     # -- what is done ----------------------------------------------------------------------------------------
 
     def _act(self, action: Action) -> None:
         host = self._someone()
-        if host is None or host.node is None:
+        if host is None or host.node is None or not self._may_act(host):
             return
         self.begun += 1
         self._say(f"administrator at node {host.me}: {action.kind}")
@@ -219,7 +226,7 @@ class Administrator:
         self._propose(host, draft, "remove", (lambda: self._again(node)) if comes_back else None)
 
     def _remove_now(self, host: Host, node: NodeId, comes_back: bool) -> None:
-        if not host.can_connect() or host.node is None:
+        if not host.can_connect() or host.node is None or not self._may_act(host, removed=node):
             return
         draft = self._draft(host)
         if node in draft.nodes and len(draft.nodes) > 2:
@@ -247,7 +254,7 @@ class Administrator:
 
     def _add_again(self, node: NodeId) -> None:
         host = self._someone(but=node)
-        if host is None:
+        if host is None or not self._may_act(host):
             return
         draft = self._draft(host)
         if node not in draft.nodes:

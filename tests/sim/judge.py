@@ -82,7 +82,7 @@ class Judge:
         judged["E1-E15"] = evs.check(history)
         self._group_messages = groups.check(cluster.processes.lives, cluster.administrator.listed())
         judged["G1-G6"] = self._group_messages
-        judged.update(administration.check(cluster.minutes.log, history, cluster.plan.one_line))
+        judged.update(administration.check(cluster.minutes.log, history, cluster.plan.one_line, cluster.plan.by_votes))
         if timely:
             self._check_calm()
         judged.update(quorum.check(history))

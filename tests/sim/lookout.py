@@ -34,7 +34,7 @@ class Lookout:
             dict.fromkeys(history.votes, 0) if plan.moving else history.votes,
             lambda node: self._hosts[node].socket.answer(),
             self._installed,
-            plan.settings.one_component and not plan.overridden,
+            plan.exclusive,
         )
 
     def start(self) -> None:

@@ -44,6 +44,7 @@ class Plan:
     memory_rot: once all is well again, a bit flips in the tree that some node has in memory.
     drills: single troubles once all else is over.
     pace: of what is asked beside those operations (trees, process groups), as a share of what is usual.
+    careful: the administrator changes something only while all nodes are in one ring.
     luck: another number lets everything that is not planned fall out otherwise: delays, losses, what clients do.
     """
 
@@ -67,6 +68,7 @@ class Plan:
     memory_rot: bool = False
     drills: tuple[Fault, ...] = ()
     pace: float = 1.0
+    careful: bool = False
 
     def random(self, name: str) -> Random:
         """The Random that draws one aspect of what happens while this plan runs."""
@@ -90,7 +92,18 @@ class Plan:
     @property
     def one_line(self) -> bool:
         """No two components may ever change the cluster at one time: the options do not, and no operator does."""
+        return (self.careful or actions.promised(self.settings)) and not self.overridden
+
+    @property
+    def by_votes(self) -> bool:
+        """A quorate ring has more than half of the votes, by whatever configuration is in force in it."""
         return actions.promised(self.settings) and not self.overridden
+
+    @property
+    def exclusive(self) -> bool:
+        """At no moment are two components quorate (Q1)."""
+        moved = self.moving and not actions.promised(self.settings)
+        return self.settings.one_component and not self.overridden and not moved
 
     @property
     def moving(self) -> bool:
@@ -115,7 +128,7 @@ class Plan:
         links = f"{len(self.links)} link{'s' * (len(self.links) > 1)}"
         kinds = ", ".join(fault.kind for fault in self.faults)
         done = ", ".join(action.kind for action in self.actions)
-        administrator = f"; administrator: {done}" if done else ""
+        administrator = f"; {'careful ' * self.careful}administrator: {done}" if done else ""
         drills = f"; then {', '.join(fault.kind for fault in self.drills)}" if self.drills else ""
         load = f"{self.rate:g} operations/s on {self.keys} keys of {self.value_bytes} bytes"
         net = self.conditions
@@ -165,7 +178,8 @@ def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
     random = aspect(seed, "administrator")
     retire_after = random.choice(RETIRE)
     kinds_drawn = frozenset(fault.kind for fault in faults)
-    done = actions.draw(random, drawn, kinds_drawn, WARM, last) if not alone else ()
+    careful = actions.is_careful(aspect(seed, "careful"), drawn)
+    done = actions.draw(random, drawn, kinds_drawn, careful, WARM, last) if not alone else ()
     done += actions.mistakes(aspect(seed, "mistakes"), done, count, WARM, last)
     if several := actions.reshaped(aspect(seed, "reshape"), done, ids, base.delay, WARM, last):
         done += several[:1]
@@ -187,6 +201,7 @@ def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
         faults_end=last,
         actions=tuple(sorted(done, key=lambda action: action.at)),
         retire_after=retire_after,
+        careful=careful and bool(done),
         memory_rot=count >= 3 and aspect(seed, "memory rot").random() < 0.06,
     )
     if not plan.memory_rot and not any(action.kind in actions.MEMBERS for action in plan.actions):

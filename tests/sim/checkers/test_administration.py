@@ -59,7 +59,7 @@ def test_a_change_that_came_into_force_everywhere_is_right() -> None:
     body = text(2, 1, 2, 3, mark="a")
     log = log_of(runs(1, 1, FIRST), runs(2, 1, FIRST), *both(2, body))
     log.changes = [changed(body, DONE), changed(text(2, 1, 2, mark="b"), REFUSED, node=2)]
-    admin.check(log, History({1: 1, 2: 1, 3: 1}), one_line=True)
+    admin.check(log, History({1: 1, 2: 1, 3: 1}), one_line=True, by_votes=True)
 
 
 def test_a_process_that_goes_back_is_caught() -> None:
