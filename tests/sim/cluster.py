@@ -125,7 +125,9 @@ class Cluster:
 
     def _conditions(self, key: PathKey) -> Conditions:
         usual = self.plan.conditions
-        return replace(usual, delay=usual.delay * self.plan.lengths[key[2] % len(self.plan.lengths)])
+        link = key[2] % len(self.plan.links)
+        mtu = self.plan.mtus[link] if self.plan.mtus else usual.mtu
+        return replace(usual, delay=usual.delay * self.plan.lengths[link], mtu=mtu)
 
     # -- the network's ends ----------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ def edit(what: str, draft: Draft, me: NodeId, token: float, random: Random) -> N
     link = random.choice(draft.links)
     match what:
         case "votes":
-            draft.nodes[node].set("quorum_votes", str(random.choice((1, 1, 2, 3))))
+            draft.nodes[node].set("quorum_votes", str(random.choice((0, 1, 1, 2, 3))))
             expect_all(draft)
         case "expected":
             total = sum(draft.votes.values())

@@ -40,6 +40,7 @@ class Plan:
     """One run. votes: node -> votes.  rate: operations per second of all clients.  skew: each clock's offset and rate.
 
     lengths: how many times the usual delay each link has.
+    mtus: of each link, where they are not what the configuration says (netmtu, the one of `conditions`).
     wake_delay: seconds from a datagram's arrival to the process that reads it, with all that came meanwhile.
     memory_rot: once all is well again, a bit flips in the tree that some node has in memory.
     drills: single troubles once all else is over.
@@ -69,6 +70,7 @@ class Plan:
     drills: tuple[Fault, ...] = ()
     pace: float = 1.0
     careful: bool = False
+    mtus: tuple[int, ...] = ()
 
     def random(self, name: str) -> Random:
         """The Random that draws one aspect of what happens while this plan runs."""
@@ -132,7 +134,8 @@ class Plan:
         drills = f"; then {', '.join(fault.kind for fault in self.drills)}" if self.drills else ""
         load = f"{self.rate:g} operations/s on {self.keys} keys of {self.value_bytes} bytes"
         net = self.conditions
-        network = f"MTU {net.mtu}, {net.delay * 1000:g} ms" + (f", {net.loss * 100:g} % lost" if net.loss else "")
+        mtu = f"netmtu {net.mtu}, MTU {' '.join(map(str, self.mtus))}" if self.mtus else f"MTU {net.mtu}"
+        network = f"{mtu}, {net.delay * 1000:g} ms" + (f", {net.loss * 100:g} % lost" if net.loss else "")
         what = (
             f"{len(self.nodes)} node{'s' * (len(self.nodes) > 1)}{votes}, {links}, {network}, {self.settings}; {load}"
         )
@@ -147,16 +150,21 @@ def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
     random = aspect(seed, "votes")
     weighted = random.random() < 0.15
     votes = {node: random.choice((1, 1, 2)) if weighted else 1 for node in ids}
+    random = aspect(seed, "without a vote")
+    if count >= 3 and random.random() < 0.06:
+        votes[random.choice(ids)] = 0
     random = aspect(seed, "links")
     links = tuple(range(random.choice((1, 2, 2, 2, 3)) if count < 10 else random.choice((1, 2))))
     lengths = tuple(random.choice((1.0, 1.0, 1.0, 1.5, 3.0)) for _ in links)
-    drawn = settings.draw(aspect(seed, "settings"), votes, links)
+    drawn = settings.draw(aspect(seed, "settings"), aspect(seed, "rare settings"), votes, links)
     random = aspect(seed, "network")
     base = Conditions(delay=random.choice((0.0002, 0.0005, 0.001, 0.002)), jitter=random.choice((0.0001, 0.0005)))
     base.mtu = random.choice((1500, 1500, 1500, 1400, 9000))
     if random.random() < 0.3:
         base.loss = random.choice((0.001, 0.01))
     wake_delay = random.choice((50e-6, 100e-6, 200e-6))
+    random = aspect(seed, "MTUs")
+    mtus = tuple(random.choice((1280, 1400, 1500, 9000)) for _ in links) if random.random() < 0.12 else ()
     random = aspect(seed, "load")
     rate, keys = random.choice((15.0, 20.0, 20.0, 40.0)), random.choice((4, 8, 16))
     value_bytes = random.choice((16, 100, 1000, 6000))
@@ -199,6 +207,7 @@ def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
         skew=skew,
         faults=faults,
         faults_end=last,
+        mtus=mtus,
         actions=tuple(sorted(done, key=lambda action: action.at)),
         retire_after=retire_after,
         careful=careful and bool(done),

@@ -7,7 +7,7 @@ more votes expected than there are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from quorum.options import QuorumOptions, check
@@ -135,7 +135,8 @@ def _device(options: QuorumOptions) -> str:
         return ""
     times = f"timeout: {round(options.device_timeout * 1000)}\n    sync_timeout: "
     times += f"{round(options.device_sync_timeout * 1000)}\n    master_wins: {int(options.master_wins)}"
-    return f"  device {{\n    model: net\n    votes: {options.votes_of_device}\n    {times}\n  }}\n"
+    votes = f"votes: {options.device_votes}\n    " if options.device_votes is not None else ""
+    return f"  device {{\n    model: net\n    {votes}{times}\n  }}\n"
 
 
 def draw_quorum(random: Random, votes: dict[NodeId, int]) -> QuorumOptions:
@@ -180,6 +181,19 @@ def _options(random: Random, votes: dict[NodeId, int], drawn: set[str]) -> Quoru
     )
 
 
+def rarer(random: Random, options: QuorumOptions) -> QuorumOptions:
+    """The same, now and then with what few configurations say: wait_for_all switched off in so many words, a device
+    without `votes`, or one that is not waited for as long."""
+    made = options
+    if random.random() < 0.08 and not options.waits_for_all:
+        made = replace(made, wait_for_all=False)
+    if options.device:
+        if random.random() < 0.3:
+            made = replace(made, device_votes=None)
+        made = replace(made, device_sync_timeout=random.choice((0.3, 1.0, 1.0)))
+    return options if check(made) or not possible(made) else made
+
+
 def possible(options: QuorumOptions) -> bool:
     """Would all nodes together, with the device, be quorate?"""
     whole = sum(options.votes.values()) + options.votes_of_device
@@ -187,9 +201,9 @@ def possible(options: QuorumOptions) -> bool:
     return expected // 2 + 1 <= whole and (expected <= whole or not options.waits_for_all)
 
 
-def draw(random: Random, votes: dict[NodeId, int], links: tuple[LinkId, ...]) -> Settings:
-    """Everything the file says that may differ between runs."""
-    quorum = draw_quorum(random, votes)
+def draw(random: Random, rare: Random, votes: dict[NodeId, int], links: tuple[LinkId, ...]) -> Settings:
+    """Everything the file says that may differ between runs. rare: draws what few of them say."""
+    quorum = rarer(rare, draw_quorum(random, votes))
     token = TOKEN_MS
     totem: dict[str, int] = {}
     pings: dict[str, int] = {}

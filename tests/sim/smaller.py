@@ -129,6 +129,7 @@ def fewer_links(plan: Plan) -> Iterator[Plan]:
             plan,
             links=links,
             lengths=plan.lengths[:count],
+            mtus=plan.mtus[:count],
             settings=replace(
                 plan.settings,
                 priorities={link: each for link, each in plan.settings.priorities.items() if link in links},

@@ -77,7 +77,7 @@ def test_votes_needed_follow_the_options() -> None:
     random = Random(1)
     votes = dict.fromkeys((1, 2, 3, 4), 1)
     for _ in range(300):
-        settings = draw_settings(random, votes, (0, 1))
+        settings = draw_settings(random, random, votes, (0, 1))
         quorum = settings.quorum
         lowered = quorum.two_node or quorum.last_man_standing or quorum.auto_tie_breaker or quorum.device
         if not lowered and quorum.configured_expected >= 4:
