@@ -275,6 +275,8 @@ class Branches:
     gone: acknowledged operations of which no store has the outcome that was answered.  otherwise: those of them that
     the line did for itself, as it had the message too, while the branch that answered was set aside.  torn: epochs that
     are not on the line, or lost something that was acknowledged in them: what was read there may be of the branch.
+    shortened: these, and with `durability: memory` those before a loss of power, which may have taken their end from
+    all: revisions of theirs may be used again.
     """
 
     def __init__(self, history: History) -> None:
@@ -289,6 +291,8 @@ class Branches:
         self.otherwise = frozenset(c.id for c in aside if kept[c.id][1] != c.revision)
         self.gone = self.otherwise | {c.id for c in answered if c.id not in kept and history.final}
         self.torn = frozenset(off | {c.epoch for c in answered if c.id in self.gone})
+        last = max(history.power_losses, default=-1.0) if history.in_memory else -1.0
+        self.shortened = self.torn | {sample.epoch for sample in history.samples if sample.at <= last}
 
     def keeps(self, call: Call) -> bool:
         """Is this operation, with its answer, part of the line?"""

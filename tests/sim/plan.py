@@ -213,6 +213,9 @@ def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
         careful=careful and bool(done),
         memory_rot=count >= 3 and aspect(seed, "memory rot").random() < 0.06,
     )
-    if not plan.memory_rot and not any(action.kind in actions.MEMBERS for action in plan.actions):
+    moved = any(action.kind in actions.MEMBERS for action in plan.actions)
+    # votes set by hand may stay fewer than all that are waited for, anew each time that quorum was lost
+    waits = plan.overridden and drawn.quorum.waits_for_all
+    if not (plan.memory_rot or moved or waits):
         plan = replace(plan, drills=drills.draw(seed, ids, plan.tempo, plan.seconds + REST))
     return plan, plan.random("run")

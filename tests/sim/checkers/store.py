@@ -184,14 +184,14 @@ def check_set_aside(history: History) -> int:
 
 
 def check_digests(history: History) -> int:
-    """S4: two nodes at the same revision hold the same tree; in branches that were set aside, as of one epoch."""
+    """S4: two nodes at the same revision hold the same tree; where revisions may be used again, as of one epoch."""
     judged = 0
-    torn = history.branches.torn
+    again = history.branches.shortened
     known: dict[tuple[int, RingId | None], tuple[bytes, NodeId]] = {}
     for sample in history.samples:
         if sample.process < 0:
             continue
-        place = (sample.revision, sample.epoch if sample.epoch in torn else None)
+        place = (sample.revision, sample.epoch if sample.epoch in again else None)
         digest, node = known.setdefault(place, (sample.digest, sample.node))
         judged += node != sample.node
         if digest != sample.digest:

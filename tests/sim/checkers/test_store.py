@@ -255,6 +255,19 @@ def test_two_trees_at_one_revision_are_caught() -> None:
     assert broken(store.check_digests, history) == "S4"
 
 
+def test_a_revision_that_power_took_from_all_is_used_again() -> None:
+    """S4 with `durability: memory`: of one epoch still all show the same, and on a disk nothing is used again."""
+    history = history_of()
+    history.in_memory, history.power_losses = True, [2.0]
+    history.samples = [StoreSample(1.0, 1, 0, 5, b"x", RINGS[0]), StoreSample(3.0, 2, 1, 5, b"y", RINGS[1])]
+    store.check_digests(history)
+    history.in_memory = False
+    assert broken(store.check_digests, history) == "S4"
+    history.in_memory = True
+    history.samples.append(StoreSample(2.5, 3, 1, 5, b"z", RINGS[0]))
+    assert broken(store.check_digests, history) == "S4"
+
+
 def test_stores_that_end_apart_are_caught() -> None:
     """S4: after everything healed all nodes hold one tree."""
     history = history_of()

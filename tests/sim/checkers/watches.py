@@ -43,7 +43,7 @@ def check_alike(history: History) -> None:
     changes: dict[int, Watched] = {}
     for stream in history.watches:
         for event in stream:
-            if event.change is None or event.epoch in branches.torn:
+            if event.change is None or event.epoch in branches.shortened:
                 continue
             first = changes.setdefault(event.revision, event)
             if first.change != event.change:
