@@ -16,7 +16,7 @@ from tests.sim import actions
 from tests.sim.actions import ELSEWHERE, Action
 from tests.sim.build import AUTHKEY, CONFIG, FOREIGN, KEYRING, Recipe
 from tests.sim.checkers import administration
-from tests.sim.checkers.administration import DONE, REFUSED, Change
+from tests.sim.checkers.changes import DONE, REFUSED, Change
 from tests.sim.clock import Clock
 from tests.sim.edits import edit, expect_all
 from tests.sim.host import Host

@@ -10,15 +10,19 @@ from tests.sim.checkers import (
     administration,
     calm,
     dataset,
+    ended,
     evs,
     groups,
     linearizability,
     once,
-    quorum,
+    one_component,
     replay,
     store,
+    verdict_order,
     watches,
 )
+from tests.sim.checkers.changes import DONE
+from tests.sim.checkers.changes import REFUSED as REFUSED_CHANGE
 from tests.sim.cluster import Cluster
 from tests.sim.effects import PACKETS
 from tests.sim.history import ACKED, REFUSED, FinalStore
@@ -74,7 +78,7 @@ class Judge:
     def check_rings(self) -> None:
         """What holds also of a cluster whose store waits for its operator. Raises Violation."""
         self._judged["E1-E15"] = evs.check(self._cluster.history)
-        self._judged.update(quorum.check(self._cluster.history))
+        self._check_verdicts()
 
     def check(self, timely: bool = True) -> None:
         """All of it, after `finish`. Raises Violation. timely: L2 to L4 too."""
@@ -85,7 +89,7 @@ class Judge:
         judged.update(administration.check(cluster.minutes.log, history, cluster.plan.one_line, cluster.plan.by_votes))
         if timely:
             self._check_calm()
-        judged.update(quorum.check(history))
+        self._check_verdicts()
         judged.update(store.check(history))
         judged["data set"] = dataset.check(history)
         judged["watch"] = self._watched = watches.check(history)
@@ -101,6 +105,11 @@ class Judge:
         judged["Q4 on waking"] = cluster.lookout.leases.woken
         judged["S6"] = sum(process.claims for process in history.processes)
         judged["Q5"] += sum(host.socket.accepted for host in cluster.hosts.values())
+
+    def _check_verdicts(self) -> None:
+        history = self._cluster.history
+        self._judged["Q1"] = one_component.check(history)
+        self._judged["Q3"] = verdict_order.check(history)
 
     def _check_calm(self) -> None:
         plan, log = self._cluster.plan, self._cluster.minutes.log
@@ -131,17 +140,17 @@ class Judge:
             acked=sum(1 for call in writes if call.outcome == ACKED),
             reads=sum(1 for call in calls if call.is_read and call.outcome == ACKED),
             refused_writes=sum(1 for call in writes if call.outcome == REFUSED),
-            unknown_writes=store.unknown_writes(cluster.history),
+            unknown_writes=ended.unknown_writes(cluster.history),
             transfers=sum(host.storage.transfers for host in cluster.hosts.values()),
             datagrams=cluster.network.counts.sent,
             undecided=self._undecided,
             watched=self._watched,
             replayed=self._replayed,
             group_messages=self._group_messages,
-            changes_applied=log.total(administration.DONE) - log.total(administration.DONE, "rotate"),
-            changes_refused=log.total(administration.REFUSED),
-            rotations=log.total(administration.DONE, "rotate"),
-            removals=log.total(administration.DONE, "remove"),
+            changes_applied=log.total(DONE) - log.total(DONE, "rotate"),
+            changes_refused=log.total(REFUSED_CHANGE),
+            rotations=log.total(DONE, "rotate"),
+            removals=log.total(DONE, "remove"),
         )
         sums.update({JUDGED + name: count for name, count in self._judged.items()})
         sums.update({effects.KEY + name: count for name, count in self._effects().items()})
@@ -160,8 +169,8 @@ class Judge:
             did["torn writes"] += host.storage.store.did["torn"]
             did["records torn inside"] += host.storage.store.did["torn inside"]
         for kind in actions.OVERRIDES:
-            did["operator overrides"] += log.total(administration.DONE, kind)
+            did["operator overrides"] += log.total(DONE, kind)
         did.update({name: count for name, count in cluster.attacker.did.items() if name not in ATTACKS})
         did["runs with strangers as the only trouble"] = int(cluster.plan.attacked_alone)
-        did["machines joined"] = log.total(administration.DONE, "add")
+        did["machines joined"] = log.total(DONE, "add")
         return did

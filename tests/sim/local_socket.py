@@ -14,7 +14,7 @@ from cfs.state import State
 from cfs.status import Outcome
 from clusterd.node import Node
 from quorum.events import Verdict
-from tests.sim.checkers.quorum import Answer
+from tests.sim.checkers.leases import Answer
 from tests.sim.history import Call, StoreSample, Violation
 from tests.sim.world import World
 from transport.errors import ClusterError

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tests.sim.checkers import attack, calm, quorum, store, verdicts
+from tests.sim.checkers import attack, calm, ended, leases, verdicts
 from tests.sim.clock import Clock
 from tests.sim.device import VALID
 from tests.sim.history import Call, Durable, History
@@ -30,7 +30,7 @@ class Lookout:
         self._hosts = hosts
         self._history = history
         self._trace = trace
-        self.leases = quorum.Leases(
+        self.leases = leases.Leases(
             dict.fromkeys(history.votes, 0) if plan.moving else history.votes,
             lambda node: self._hosts[node].socket.answer(),
             self._installed,
@@ -87,5 +87,5 @@ class Lookout:
             f"calls {call.outcome}",
             lambda: f"client {call.client}, asked at {call.asked:.3f}: {call}",
         )
-        paused = store.stopped(self._history, call.node, call.asked, call.ended or call.asked)
-        store.check_deadline(call, paused)
+        paused = ended.stopped(self._history, call.node, call.asked, call.ended or call.asked)
+        ended.check_deadline(call, paused)

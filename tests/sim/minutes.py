@@ -13,7 +13,7 @@ from clusterd.config.schema import ClusterConfig
 from clusterd.node import Node
 from clusterd.reconfigure import Concluded
 from tests.sim.build import Recipe
-from tests.sim.checkers.administration import DONE, REFUSED, UNKNOWN, Change, InForce, Keys, Log, Notice
+from tests.sim.checkers.changes import DONE, REFUSED, UNKNOWN, Change, InForce, Keys, Log, Notice
 from tests.sim.clock import Clock
 from tests.sim.texts import votes_in
 from transport.exchange import RemovedNotice

@@ -7,7 +7,7 @@ from random import Random
 from cfs.messages import Flag, Kind, Operation
 from cfs.state import State
 from tests.sim import tree_load
-from tests.sim.checkers import store, watches
+from tests.sim.checkers import real_time, watches
 from tests.sim.histories import call, history_of
 from tests.sim.history import ACKED
 
@@ -30,7 +30,7 @@ def test_every_kind_and_flag_is_asked_and_done() -> None:
 def test_calls_without_a_revision_of_their_own_have_no_place_in_the_order() -> None:
     """A staged chunk is answered with revision 0, whatever was acknowledged before it."""
     write, chunk = call(1, "put", 0.0, 1.0, ACKED, revision=5), call(2, "stage", 2.0, 3.0, ACKED)
-    store.check_revisions_follow_real_time(history_of(write, chunk))
+    real_time.check_revisions_follow_real_time(history_of(write, chunk))
     watches.check_alike(history_of(write, chunk))
 
 

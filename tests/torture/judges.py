@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from clusterd.client import Client
-from tests.sim.checkers import linearizability, once, quorum, store, watches
+from tests.sim.checkers import alike, durable, ended, linearizability, once, one_component, real_time, store, watches
 from tests.sim.history import (
     ACKED,
     FAILED,
@@ -78,7 +78,7 @@ class Judge:
             votes_needed=len(self._nodes) // 2 + 1,
         )
         for call in seen.calls:
-            store.check_deadline(call, paused(seen.paused, call) + LATE)
+            ended.check_deadline(call, paused(seen.paused, call) + LATE)
         store.check(history)
         self._check_nodes(history, disks, stores)
         self._check_local_reads(history, seen.shown)
@@ -100,20 +100,20 @@ class Judge:
         asked = asked_of_all(history.calls)
         ours = disks.final([call.id for call in asked])
         node = History(history.votes, asked, epochs=history.epochs, final=[ours, *stores])
-        store.check_digests(node)
-        store.check_acked_is_kept(node)
+        alike.check_digests(node)
+        durable.check_acked_is_kept(node)
         self.counts["S1: outcomes asked of nodes"] += len(asked) * len(stores)
 
     def _check_local_reads(self, history: History, shown: list[list[StoreSample]]) -> None:
         """S2: what a client reads of a node's own copy never gets older; several clients' reads may overlap."""
         for samples in shown:
-            store.check_reads_never_go_back(replace(history, samples=samples))
+            real_time.check_reads_never_go_back(replace(history, samples=samples))
             self.counts["S2: local reads"] += len(samples)
 
     def _check_verdicts(self, history: History, told: dict[int, list[Told]]) -> None:
         """Q1 as told: each quorate ring has a majority, and all in a ring are told the same members."""
         lives = [Process(node, 0, 0.0, Trace(node, 0), events=list(events)) for node, events in sorted(told.items())]
-        quorum.check_one_component(replace(history, processes=lives))
+        one_component.check(replace(history, processes=lives))
         self.counts["Q1: verdicts told of rings"] += sum(len(events) for events in told.values())
         self.counts["Q4: quorate answers compared"] = self._board.check()
 

@@ -8,7 +8,8 @@ import pytest
 
 from quorum.events import Verdict
 from tests.sim.checkers import administration as admin
-from tests.sim.checkers.administration import DONE, REFUSED, Change, InForce, Keys, Log, Notice
+from tests.sim.checkers import one_component, removed
+from tests.sim.checkers.changes import DONE, REFUSED, UNKNOWN, Change, InForce, Keys, Log, Notice
 from tests.sim.history import Configured, History, Process, Stranger, Told, Violation
 from tests.transport.totem.evs import Trace
 from transport.events import ConfigurationChange
@@ -161,27 +162,27 @@ def installed(ring: RingId, at: float, *members: int) -> Configured:
 def test_a_ring_with_a_removed_node_is_caught() -> None:
     """X2: out at once for every member that removed it; the ring in which it was removed still ends."""
     log = log_of(runs(1, 1, FIRST), runs(1, 2, text(2, 1, 2), 2.0, RINGS[1]))
-    admin.check_removed_stay_out(log, history_of(installed(RINGS[1], 1.5, 1, 2, 3), installed(RINGS[2], 3.0, 1, 2)))
+    removed.check_removed_stay_out(log, history_of(installed(RINGS[1], 1.5, 1, 2, 3), installed(RINGS[2], 3.0, 1, 2)))
     history = history_of(installed(RINGS[1], 1.5, 1, 2, 3), installed(RINGS[2], 3.0, 1, 2, 3))
-    assert broken(admin.check_removed_stay_out, log, history) == "X2"
+    assert broken(removed.check_removed_stay_out, log, history) == "X2"
 
 
 def test_a_removed_node_with_the_key_in_use_is_caught() -> None:
     """X2: by keys, not by courtesy."""
     log = log_of(*both(2, text(2, 1, 2)), runs(3, 1, FIRST), final={1: (2, b""), 2: (2, b"")})
     log.keys += [Keys(3.0, 3, 1, KEYS[1], (KEYS[1],))]
-    assert broken(admin.check_removed_have_no_key, log) == "X2"
+    assert broken(removed.check_removed_have_no_key, log) == "X2"
     log.keys[:2] = [Keys(9.0, node, 1, KEYS[2], (KEYS[2],)) for node in (1, 2)]
-    admin.check_removed_have_no_key(log)
+    removed.check_removed_have_no_key(log)
 
 
 def test_a_removed_node_that_was_never_told_is_caught() -> None:
     """DESIGN 6: a removed identity that calls gets a notice."""
     log = log_of(*both(2, text(2, 1, 2)))
     log.called = (3,)
-    assert broken(admin.check_removed_are_told, log) == "X2"
+    assert broken(removed.check_removed_are_told, log) == "X2"
     log.notices = [Notice(3.0, 3, itself=False)]
-    admin.check_removed_are_told(log)
+    removed.check_removed_are_told(log)
 
 
 def told(ring: RingId, at: float, *members: int) -> Told:
@@ -191,20 +192,21 @@ def told(ring: RingId, at: float, *members: int) -> Told:
 def test_a_quorate_minority_of_the_configuration_in_force_is_caught() -> None:
     """Q1 with votes that change: more than half of those of the configuration that its members run."""
     log = log_of(runs(1, 1, FIRST), runs(1, 2, text(2, 1, 2, 3, 4, 5), 2.0))
-    admin.check_votes(log, history_of(told(RINGS[0], 1.5, 1, 2), told(RINGS[1], 3.0, 1, 2, 3)))
-    assert broken(admin.check_votes, log, history_of(told(RINGS[1], 3.0, 1, 2))) == "Q1"
+    one_component.check_votes(log, history_of(told(RINGS[0], 1.5, 1, 2), told(RINGS[1], 3.0, 1, 2, 3)))
+    assert broken(one_component.check_votes, log, history_of(told(RINGS[1], 3.0, 1, 2))) == "Q1"
 
 
 def test_one_new_node_need_not_be_counted_before_it_joins() -> None:
     """Q2: expected votes rise when an added node first joins, not when its name is written."""
     log = log_of(runs(1, 1, FIRST), runs(1, 2, text(2, 1, 2, 3, 4), 1.2), runs(1, 3, text(3, 1, 2, 3, 4), 1.3))
-    admin.check_votes(log, history_of(told(RINGS[1], 3.0, 1, 2)))
+    one_component.check_votes(log, history_of(told(RINGS[1], 3.0, 1, 2)))
 
 
 def test_quorate_rings_without_a_common_member_are_caught() -> None:
     """Q1: a quorate ring shares a member with the one before it, whatever the votes became."""
     log = log_of(runs(1, 1, text(1, 1, 2)), runs(1, 2, text(2, 3, 4), 2.0))
-    assert broken(admin.check_votes, log, history_of(told(RINGS[0], 1.5, 1, 2), told(RINGS[1], 3.0, 3, 4))) == "Q1"
+    history = history_of(told(RINGS[0], 1.5, 1, 2), told(RINGS[1], 3.0, 3, 4))
+    assert broken(one_component.check_votes, log, history) == "Q1"
 
 
 def test_what_a_removed_node_sends_afterwards_is_not_heard() -> None:
@@ -215,17 +217,17 @@ def test_what_a_removed_node_sends_afterwards_is_not_heard() -> None:
     sender.ring.sent, sender.sent_at = [(0, b"early", False), (0, b"late", False)], [4.9, 5.1]
     history = History({1: 1, 2: 1, 3: 1}, processes=[sender, receiver])
     receiver.strangers = [Stranger(5.2, 3, b"early", RINGS[1]), Stranger(5.2, 3, b"late", RINGS[0])]
-    assert admin.check_removed_are_not_heard(log, history) == 2
+    assert removed.check_removed_are_not_heard(log, history) == 2
     receiver.strangers.append(Stranger(5.3, 3, b"late", RINGS[1]))
-    assert broken(admin.check_removed_are_not_heard, log, history) == "X2"
+    assert broken(removed.check_removed_are_not_heard, log, history) == "X2"
     log.in_force.append(runs(1, 3, text(3, 1, 2, 3, mark="c"), 5.05))  # listed again before it sent that
-    admin.check_removed_are_not_heard(log, history)
+    removed.check_removed_are_not_heard(log, history)
 
 
 def test_a_change_in_a_calm_is_done_and_disturbs_no_ring() -> None:
     """A2 and L4: once everything has healed there is nothing that may be in its way."""
     rings = {1: RINGS[0], 2: RINGS[0]}
-    done, unknown = changed(FIRST, DONE), changed(FIRST, admin.UNKNOWN)
+    done, unknown = changed(FIRST, DONE), changed(FIRST, UNKNOWN)
     admin.check_calm(9.0, [done], rings, dict(rings))
     admin.check_calm(9.0, [], rings, {1: RINGS[1]})  # nothing was asked for
     assert broken(admin.check_calm, 9.0, [done, unknown], rings, dict(rings)) == "A2"

@@ -6,7 +6,7 @@ from random import Random
 
 from cfs.records import EpochKind, EpochRecord
 from tests.sim.checkers import linearizability
-from tests.sim.histories import RINGS, broken, call, history_of, ident
+from tests.sim.histories import RINGS, broken, call, history_of, ident, narrow_branch, stores
 from tests.sim.history import ACKED, FAILED, REFUSED, UNKNOWN, Call, FinalStore, History
 from transport.ids import NO_RING, RingId
 
@@ -243,3 +243,16 @@ def test_directories_with_which_something_else_is_done_are_left_out() -> None:
     removed.key = "d1/x"
     moves = [moved(2, "mv", 2.0, ACKED, "d1", "d2", revision=2)]
     assert linearizability.directories(history_of(removed, *moves)) == []
+
+
+def test_reads_of_the_line_are_judged_beside_a_branch() -> None:
+    """S2: a stale read on the line is caught although the run had a narrow epoch."""
+    put = call(1, "put", 0.0, 1.0, ACKED, b"a", 1)
+    read = call(2, "read", 2.0, 3.0, ACKED, None, 0)
+    put.epoch = read.epoch = RINGS[2]
+    history = history_of(put, read)
+    narrow_branch(history)
+    history.final = stores({ident(1): ("OK", 1)}, epoch=RINGS[2])
+    assert broken(linearizability.check, history) == "S2"
+    read.epoch = RINGS[1]
+    assert linearizability.check(history) == 0

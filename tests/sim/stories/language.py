@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from cfs.messages import Kind, Operation
 from clusterd.node import Node
 from tests.sim.build import CONFIG, FOREIGN
-from tests.sim.checkers.administration import DONE, Change
+from tests.sim.checkers.changes import DONE, Change
 from tests.sim.generation import Generation
 from tests.sim.history import ACKED, FAILED, REFUSED, UNKNOWN, Call
 from tests.sim.network import PathKey, address_of

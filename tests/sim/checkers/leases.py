@@ -1,7 +1,5 @@
-"""What a verdict promises: Q1 one quorate component, Q3 its place among messages, Q4 it is a lease, Q5 one line.
-
-Q4 is judged while the run goes on, by true virtual time: `Leases` is told what each node answers whenever it may have
-changed. The others are judged from the history. Q5 is in store.py, where the epochs are.
+"""Q4: "quorate" is a lease. Judged while the run goes on, by true virtual time: `Leases` is told what each node answers
+whenever it may have changed.
 """
 
 from __future__ import annotations
@@ -9,59 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tests.sim.history import Configured, Heard, History, Told, Violation
-from transport.ids import NO_RING, NodeId, RingId
-
-
-def check(history: History) -> dict[str, int]:
-    """Raises Violation for the first promise found broken; returns how often each was judged."""
-    return {"Q1": check_one_component(history), "Q3": check_order(history)}
-
-
-def check_one_component(history: History) -> int:
-    """Q1: a quorate ring has the votes that its options ask for: more than half where at most one component may be
-    quorate, so that any two quorate rings share a member. Members of one ring are told the same members."""
-    members: dict[RingId, tuple[NodeId, ...]] = {}
-    quorate: dict[RingId, float] = {}
-    for process in history.processes:
-        for event in process.events:
-            if not isinstance(event, Told):
-                continue
-            verdict = event.verdict
-            if not verdict.ring_id or verdict.ring_id == NO_RING:
-                continue
-            known = members.setdefault(verdict.ring_id, verdict.members)
-            if known != verdict.members:
-                text = f"nodes of ring {verdict.ring_id} were told members {known} and {verdict.members}"
-                raise Violation(event.at, "Q1", text)
-            if verdict.quorate:
-                quorate.setdefault(verdict.ring_id, event.at)
-    for ring, at in sorted(quorate.items()):
-        present = sum(history.votes.get(node, 0) for node in members[ring])
-        if present < history.votes_needed:
-            text = f"is quorate with {present} votes, at least {history.votes_needed} are needed"
-            raise Violation(at, "Q1", f"ring {ring} of {members[ring]} {text}")
-    return len(quorate) if history.votes_needed > 1 else 0
-
-
-def check_order(history: History) -> int:
-    """Q3: a verdict comes after the membership it is about and before any message of the new configuration."""
-    judged = 0
-    for process in history.processes:
-        ring = told = NO_RING
-        for event in process.events:
-            if isinstance(event, Configured) and event.change.regular:
-                ring = event.change.ring_id
-            elif isinstance(event, Told) and event.verdict.ring_id != NO_RING:
-                told = event.verdict.ring_id
-                judged += 1
-                if told != ring:
-                    text = f"node {process.node} was told a verdict of ring {told} while in {ring}"
-                    raise Violation(event.at, "Q3", text)
-            elif isinstance(event, Heard) and event.ring == ring != told:
-                text = f"node {process.node} gave out {event.what} of ring {ring} before its verdict"
-                raise Violation(event.at, "Q3", text)
-    return judged
+from tests.sim.history import Violation
+from transport.ids import NodeId, RingId
 
 
 @dataclass(slots=True)
