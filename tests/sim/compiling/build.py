@@ -39,7 +39,7 @@ COMPILED = (
     "clusterd/removals.py",
     "clusterd/rotation.py",
     "tests/quorum/model.py",
-    "tests/sim/checkers/quorum.py",
+    "tests/sim/checkers/leases.py",
     "tests/sim/checkers/verdicts.py",
     "tests/sim/clock.py",
     "tests/sim/cluster.py",
