@@ -47,6 +47,9 @@ MEMBERS = ("add", "remove", "rejoin", RESHAPE)
 DATA = ("votes", "remove", "rejoin", RESHAPE)
 # A node that is away could not find the others any more if these were done together or again.
 ONCE = (("address", "link-add", "link-remove"),)
+# What must happen over many runs: the change is answered as done, or, where somebody has to refuse it, refused.
+COME_TO_BE = (*(kind for kind in KINDS if kind not in ("rejoin", "two-rotations", "wrong", "stale")), RESHAPE)
+MUST_NOT = ("wrong", "stale", ELSEWHERE)
 NUMBER = 900  # of the cut that goes with RESHAPE, among the faults of its seed
 SPARES = 2  # machines beside the cluster that can be added
 RETIRE = (0.5, 0.5, 1.0, 30.0)  # seconds for which an old cluster key stays live, by run; the last one is the product's

@@ -159,6 +159,7 @@ class Course:
             by_all = (cluster.attacker.arrived, *(strangers.arrived for strangers in cluster.strangers.values()))
             arrived = sum(arrived[after.node, after.process] for arrived in by_all)
             attack.check_alone(self._looks[after.node], after, arrived)
+            self._judge.note("X1", 1)
         attack.check_answers(self._clock.now, cluster.attacker.amplified())
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tests.sim import actions
 from tests.sim.asked import is_asked
 
 KEY = "fault: "  # before each name among the counts of a run
@@ -68,15 +69,19 @@ SINGLE = (
     "cookies asked for",
     "runs with strangers as the only trouble",
 )
-EFFECTS = (*PACKETS, *FAULTS, *SINGLE)
+# What administrators came to, by the kind of the change; a node removed to come back is among the removals.
+CHANGES = (*(f"{kind} done" for kind in actions.COME_TO_BE), *(f"{kind} refused" for kind in actions.MUST_NOT))
+EFFECTS = (*PACKETS, *FAULTS, *SINGLE, *CHANGES)
 
 
 def missing(total: Callable[[str], float], runs: int) -> list[str]:
     """What should have happened in so many new seeds and never did; total: of a count over all runs."""
     never = [name for name in EFFECTS if is_asked(name, runs) and not total(KEY + name)]
-    return [f"no fault of these did anything: {name}" for name in never]
+    return [f"this never happened: {name}" for name in never]
 
 
 def told(total: Callable[[str], float]) -> str:
     """All of them in one line."""
-    return "faults that did something: " + ", ".join(f"{total(KEY + name):.0f} {name}" for name in EFFECTS)
+    faults = ", ".join(f"{total(KEY + name):.0f} {name}" for name in EFFECTS if name not in CHANGES)
+    changes = ", ".join(f"{total(KEY + name):.0f} {name}" for name in CHANGES)
+    return f"faults that did something: {faults}; changes: {changes}"

@@ -83,7 +83,7 @@ class Judge:
     def check(self, timely: bool = True) -> None:
         """All of it, after `finish`. Raises Violation. timely: L2 to L4 too."""
         cluster, history, judged = self._cluster, self._cluster.history, self._judged
-        judged["E1-E15"] = evs.check(history)
+        judged["E1-E15"], judged["E13-E14"] = evs.check(history), evs.safe_deliveries(history)
         self._group_messages = groups.check(cluster.processes.lives, cluster.administrator.listed())
         judged["G1-G6"] = self._group_messages
         judged.update(administration.check(cluster.minutes.log, history, cluster.plan.one_line, cluster.plan.by_votes))
@@ -103,8 +103,13 @@ class Judge:
         judged["Q3"] += cluster.verdicts.barriers
         judged["Q4"] = cluster.lookout.leases.judged
         judged["Q4 on waking"] = cluster.lookout.leases.woken
+        judged["X1 of tables"] = cluster.lookout.tables
         judged["S6"] = sum(process.claims for process in history.processes)
         judged["Q5"] += sum(host.socket.accepted for host in cluster.hosts.values())
+
+    def note(self, promise: str, times: int) -> None:
+        """So often it was judged elsewhere, while the run went on."""
+        self._judged[promise] += times
 
     def _check_verdicts(self) -> None:
         history = self._cluster.history
@@ -172,5 +177,9 @@ class Judge:
             did["operator overrides"] += log.total(DONE, kind)
         did.update({name: count for name, count in cluster.attacker.did.items() if name not in ATTACKS})
         did["runs with strangers as the only trouble"] = int(cluster.plan.attacked_alone)
+        for kind in actions.COME_TO_BE:
+            did[f"{kind} done"] += log.total(DONE, kind)
+        for kind in actions.MUST_NOT:
+            did[f"{kind} refused"] += log.total(REFUSED_CHANGE, kind)
         did["machines joined"] = log.total(DONE, "add")
         return did

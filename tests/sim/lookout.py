@@ -30,6 +30,7 @@ class Lookout:
         self._hosts = hosts
         self._history = history
         self._trace = trace
+        self.tables = 0  # looks at those of one node (X1)
         self.leases = leases.Leases(
             dict.fromkeys(history.votes, 0) if plan.moving else history.votes,
             lambda node: self._hosts[node].socket.answer(),
@@ -55,6 +56,7 @@ class Lookout:
                 host.socket.sample()
             if host.node is not None:
                 attack.check_tables(self._clock.now, host.me, attack.tables(host.node))
+                self.tables += 1
         self._clock.after(SAMPLE, self._sample_again)
 
     # -- told ------------------------------------------------------------------------------------------------

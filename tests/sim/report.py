@@ -11,6 +11,7 @@ JUDGED = "judged "  # begins the name of each figure that tells how often a prom
 # Each must have been judged in some of many runs (tests/sim/asked.py says how many), or its checker looks at nothing.
 PROMISES = (
     "E1-E15",
+    "E13-E14",
     "G1-G6",
     "A1",
     "A2",
@@ -32,6 +33,8 @@ PROMISES = (
     "data set",
     "once",
     "watch",
+    "X1",
+    "X1 of tables",
     "X2",
     "L1",
     "L2",

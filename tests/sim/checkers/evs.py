@@ -30,6 +30,12 @@ def check(history: History) -> int:
         raise Violation(at, promise, text) from violation
 
 
+def safe_deliveries(history: History) -> int:
+    """How many there were for E13 and E14 to judge."""
+    traces = (process.ring for process in history.processes)
+    return sum(1 for trace in traces for event in trace.events if isinstance(event, Delivery) and event.safe)
+
+
 def _told_apart(history: History) -> list[evs.Trace]:
     """All traces, and those of processes of the past; what these sent again has another name in them."""
     traces = [process.ring for process in history.processes]
