@@ -21,7 +21,7 @@ from tests.sim.run import run_plan
 from tests.sim.smaller import PASSES, Pass, sound, until
 from tests.sim.stored import FOUND, Stored
 
-SECONDS = 120.0  # for one failure
+SECONDS = 120.0  # for one failure, or for all of a sweep
 LUCKS = (1, 4)  # how often each smaller plan is tried, with other luck: at first, and at the end
 PATIENCE = 5.0  # times as long as the failure took, and RUN_SECONDS, each try may take
 RUN_SECONDS = 20.0
@@ -101,7 +101,7 @@ def tell(plan: Plan, report: Report, name: str, seconds: float = SECONDS, folder
         with at_most(patience):
             return run_plan(candidate)
 
-    print(f"making it smaller, for at most {seconds:g} s ...", flush=True)
+    print(f"making it smaller, for at most {seconds:.0f} s ...", flush=True)
     small = shrink(plan, report, run, lambda: time.monotonic() > ends)
     failure = small.report.failure
     assert failure is not None

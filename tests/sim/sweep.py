@@ -48,7 +48,7 @@ def options() -> argparse.ArgumentParser:
         type=float,
         default=shrink.SECONDS,
         metavar="S",
-        help="seconds to make a failure smaller (%(default)g)",
+        help="seconds to make the failures smaller, all together (%(default)g; 0: none)",
     )
     add(
         "--compiled",
@@ -189,11 +189,12 @@ class Sweep:
         return 1 if problems else 0
 
     def _shrink(self, seconds: float) -> None:
-        """The first failure of a seed that shows in this process; a stored plan is small already."""
-        for case, report in self.broken:
-            if case.file is None and report.failure is not None and report.failure.promise not in ELSEWHERE:
-                shrink.tell(case.plan(), report, case.name, seconds)
-                return
+        """Each failure of a seed that shows in this process, in that time for all; a stored plan is small already."""
+        ends = time.monotonic() + seconds
+        own = [(case, report) for case, report in self.broken if case.file is None]
+        here = [(c, r) for c, r in own if r.failure is not None and r.failure.promise not in ELSEWHERE]
+        for at, (case, report) in enumerate(here):
+            shrink.tell(case.plan(), report, case.name, max(0.0, ends - time.monotonic()) / (len(here) - at))
 
 
 def _shown(file: Path) -> str:

@@ -170,3 +170,17 @@ def test_a_worker_runs_a_seed_as_this_process_does() -> None:
     """The same trace, byte for byte."""
     (answer,) = pool.run(iter([Case(0x1000, 1)]), 1)
     assert answer[1].fingerprint == run_seed(0x1000, 1).fingerprint
+
+
+def test_every_failure_is_made_smaller_within_one_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of a seed that shows here; what one leaves of its share is for those behind it."""
+    told: list[tuple[str, float]] = []
+    clock = iter((0.0, 0.0, 10.0, 90.0))
+    monkeypatch.setattr("tests.sim.sweep.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("tests.sim.shrink.tell", lambda plan, report, name, seconds: told.append((name, seconds)))
+    done = sweep.Sweep.__new__(sweep.Sweep)
+    broken = {1: "S1", 2: "an end", 3: "Q4", 4: "L1"}
+    done.broken = [(Case(seed), Report(seed, 3, Violation(1.0, promise, "x"))) for seed, promise in broken.items()]
+    done.broken.append((Case(file=Path("known.json")), Report(5, 3, Violation(1.0, "S1", "x"))))
+    done._shrink(120.0)
+    assert told == [("000001", 40.0), ("000003", 55.0), ("000004", 30.0)]

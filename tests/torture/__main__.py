@@ -29,6 +29,7 @@ from pathlib import Path
 from tests.sim.history import Violation
 from tests.torture import report, wired
 from tests.torture.faults import Broken
+from tests.torture.judges import not_judged
 from tests.torture.moments import clock
 from tests.torture.run import PEACE, Torture
 
@@ -75,6 +76,8 @@ def main() -> int:
         torture = Torture(where, seed)
         threading.Thread(target=tell_progress, args=(torture, options.minutes, enough), daemon=True).start()
         rounds(torture, options.minutes)
+        if missing := not_judged(torture.judge.counts, 60 * options.minutes):
+            raise Broken(f"never judged: {'; '.join(missing)}")
         failed, status = False, 0
         verdict = f"every promise held for {(clock() - torture.began) / 60:.1f} minutes"
     except KeyboardInterrupt:

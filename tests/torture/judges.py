@@ -35,6 +35,24 @@ from transport.ids import NO_RING, RingId
 LATE = 4.0  # seconds that a busy machine may take beyond what the daemon allows itself, and beyond those it stood still
 EVERY = 10  # so many calls for one whose outcome is asked of every node; those with doubts are asked for all
 
+# Whatever a minute of it comes to: a checker that looked at nothing says nothing. S5 needs luck.
+ALWAYS = (
+    "L1: whole again",
+    "Q1: verdicts told of rings",
+    "Q4: quorate answers compared",
+    "S1: answered writes found in the log",
+    "S1: outcomes asked of nodes",
+    "S1: required sets told",
+    "S2: local reads",
+    "S2: operations put in one order",
+    "S3: exactly once",
+    "S3: operations ended in time",
+    "S4: log records applied anew",
+    "S4: states compared",
+    "watch: changes told, one by one",
+)
+ENOUGH = 60.0  # seconds of it
+
 
 @dataclass(slots=True)
 class Round:
@@ -129,6 +147,11 @@ class Judge:
         counts["S3: operations ended in time"] += len(seen.calls)
         counts["S4: states compared"] += len(history.samples)
         counts["S4: log records applied anew"] += read.records
+
+
+def not_judged(counts: Counter[str], seconds: float) -> list[str]:
+    """What should have been judged in so long a run and never was."""
+    return [what for what in ALWAYS if not counts[what]] if seconds >= ENOUGH else []
 
 
 def told_whole(seen: Round) -> list[Durable]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from cfs.messages import Change, Code, Kind, Operation
 from cfs.records import START, EpochKind, EpochRecord, LogPosition, LogRecord, RecordKind
 from tests.sim.history import ACKED, REFUSED, Call, Durable, FinalStore, StoreSample, Violation
 from tests.torture.disks import Disks, Read
-from tests.torture.judges import Judge, Round, asked_of_all, paused, store_of
+from tests.torture.judges import ALWAYS, ENOUGH, Judge, Round, asked_of_all, not_judged, paused, store_of
 from tests.torture.verdicts import Board
 from transport.ids import NO_RING, RingId
 
@@ -224,3 +225,12 @@ def test_what_a_new_ring_knows_of_holders_is_no_required_set(tmp_path: Path) -> 
     case.calls[1].attempts = 1
     case.rings[1] = {RING: (0.0, 2.3), RingId(5, 1, 7): (2.6, 20.0)}
     case.judge()
+
+
+def test_what_was_never_judged_fails_a_run_that_was_long_enough() -> None:
+    """Each checker has to have looked at something; only what needs luck may have seen nothing."""
+    counts = Counter(dict.fromkeys(ALWAYS, 1))
+    assert not_judged(counts, ENOUGH) == []
+    counts["S2: local reads"] = 0
+    assert not_judged(counts, ENOUGH) == ["S2: local reads"]
+    assert not_judged(counts, ENOUGH / 2) == []
