@@ -2,7 +2,7 @@
 
 Among the faults of a run there are hardly any that nothing else disturbs. So some runs go on a little: a node is
 killed, leaves, or stands still, or the network falls into two parts, or takes some odd shape, and stays so; each with
-nothing else going on long before and after. Carried out as faults are, judged with them by tests/sim/checkers/calm.py.
+nothing else going on long before and after. Carried out as faults are, judged with them by the checkers of L2 to L4.
 """
 
 from __future__ import annotations

@@ -8,19 +8,22 @@ from clusterd.node import Node
 from tests.sim import actions, effects
 from tests.sim.checkers import (
     administration,
-    calm,
     dataset,
+    departures,
     ended,
     evs,
     groups,
     linearizability,
     once,
     one_component,
+    pauses,
     replay,
+    steady,
     store,
     verdict_order,
     watches,
 )
+from tests.sim.checkers.calm import Calm, Trouble
 from tests.sim.checkers.changes import DONE
 from tests.sim.checkers.changes import REFUSED as REFUSED_CHANGE
 from tests.sim.cluster import Cluster
@@ -118,12 +121,14 @@ class Judge:
 
     def _check_calm(self) -> None:
         plan, log = self._cluster.plan, self._cluster.minutes.log
-        troubles = [calm.Trouble(fault.kind, fault.at, fault.until) for fault in (*plan.faults, *plan.drills)]
+        troubles = [Trouble(fault.kind, fault.at, fault.until) for fault in (*plan.faults, *plan.drills)]
         changes = (
             [action.at for action in plan.actions] + [one.at for one in log.in_force] + [key.at for key in log.keys]
         )
         changes += [change.ended for change in log.changes]
-        self._judged.update(calm.check(self._cluster.history, troubles, changes, plan.tempo, self._cluster.clock.now))
+        quiet = Calm(self._cluster.history, troubles, changes, plan.tempo, self._cluster.clock.now)
+        self._judged["L2"], self._judged["L3"] = departures.check(quiet), pauses.check(quiet)
+        self._judged["L4"] = steady.check(quiet)
 
     # -- figures ---------------------------------------------------------------------------------------------
 
