@@ -129,4 +129,23 @@ MUTANTS: list[Mutant] = [
         "A process that was put back with its memory is not told by the others that they heard more of it.",
         harness="test:clusterd/test_past.py",
     ),
+    Mutant(
+        "only-who-asked-changes",
+        RECONFIGURE,
+        "            if change.kind is not Kind.CONFIG or change.version > self.version:\n",
+        "            if change.kind is not Kind.CONFIG or change.initiator == self._me:\n",
+        "A4",
+        "What all agreed to comes into force where it was asked for, and nowhere else.",
+    ),
+    Mutant(
+        "the-group-is-not-asked-for",
+        "clusterd/control/credentials.py",
+        "        return self.owner(peer) or (self.group is not None and (peer.gid == self.group"
+        " or self.group in peer.groups))\n",
+        "        return self.owner(peer) or self.group is None or peer.gid == self.group"
+        " or self.group in peer.groups\n",
+        "X3",
+        "Where no group is configured everybody may change things.",
+        harness="test:clusterd/control/test_credentials.py",
+    ),
 ]

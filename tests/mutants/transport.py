@@ -273,4 +273,42 @@ MUTANTS: list[Mutant] = [
         "What a removed node seals under the key it had is still taken.",
         harness="keys",
     ),
+    Mutant(
+        "goodbye-is-not-heard",
+        EXCLUSION,
+        "            if view is not None and view.left and known:\n                continue\n",
+        "",
+        "L2",
+        "Who said goodbye is waited for as if it had fallen silent.",
+        within=60,
+        where=lambda plan: any(fault.kind == "leave" for fault in plan.drills),
+    ),
+    Mutant(
+        "a-lost-token-is-waited-for-too-long",
+        RING,
+        "        self.forwarded_seq = token.seq\n"
+        "        self.resend_at = now + self.config.token_retransmit\n"
+        "        self.lost_at = now + self.config.token\n",
+        "        self.forwarded_seq = token.seq\n"
+        "        self.resend_at = now + self.config.token_retransmit\n"
+        "        self.lost_at = now + 2 * self.config.token\n",
+        "L2",
+        "The token is given up for lost after twice its timeout.",
+        within=60,
+        where=lambda plan: any(fault.kind == "kill" for fault in plan.drills),
+    ),
+    Mutant(
+        "a-lost-token-is-not-waited-for",
+        RING,
+        "        self.forwarded_seq = token.seq\n"
+        "        self.resend_at = now + self.config.token_retransmit\n"
+        "        self.lost_at = now + self.config.token\n",
+        "        self.forwarded_seq = token.seq\n"
+        "        self.resend_at = now + self.config.token_retransmit\n"
+        "        self.lost_at = now + self.config.token / 2\n",
+        "L3",
+        "The token is given up for lost after half its timeout: a pause that should harm nobody costs a ring.",
+        within=60,
+        where=lambda plan: any(fault.kind == "pause" for fault in plan.drills),
+    ),
 ]
