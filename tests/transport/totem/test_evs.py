@@ -80,3 +80,11 @@ def test_e13_safe_means_everybody() -> None:
     with pytest.raises(Violation, match="E13"):
         check(traces([safe, Crash()], [], (1, b"a")))
     check(traces([safe, Crash()], [Crash()], (1, b"a")))
+
+
+def test_e14_safe_means_installed_by_everybody() -> None:
+    """Delivered as safe in a regular configuration: every member installed it, one that crashes, too."""
+    safe = Delivery(1, b"a", R2, 1, False, True)
+    with pytest.raises(Violation, match="E14"):
+        check(traces([*ON, safe], [Crash()], (1, b"a")))
+    check(traces([*ON, safe], [*ON, Crash()], (1, b"a")))
