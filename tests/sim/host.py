@@ -94,8 +94,8 @@ class Host:
         """A process of the past runs here."""
         return self.shadow is not None
 
-    def _asker(self) -> int | None:
-        return self.process_number if self.node is not None and not self.paused else None
+    def _asker(self) -> tuple[int, Node] | None:
+        return (self.process_number, self.node) if self.node is not None and not self.paused else None
 
     def start(self) -> None:
         if self.node is not None:

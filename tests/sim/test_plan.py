@@ -96,3 +96,15 @@ def test_the_arbiter_votes_for_one_partition_at_a_time() -> None:
     assert arbiter.ask(1, NEW, 0.4) and arbiter.ask(2, NEW, 0.4)
     assert not arbiter.ask(3, OLD, 0.5)
     assert arbiter.ask(3, OLD, 0.5 + 2 * VALID)
+
+
+def test_the_arbiter_has_no_vote_for_who_was_removed() -> None:
+    """By the newest configuration that it was told of; what the removed one still holds runs out first."""
+    arbiter = Arbiter()
+    arbiter.hear(1, (1, 2, 3))
+    assert arbiter.ask(3, OLD, 0.0)
+    arbiter.hear(2, (1, 2))
+    arbiter.hear(1, (1, 2, 3))
+    assert not arbiter.ask(3, OLD, 0.1)
+    assert not arbiter.ask(1, NEW, 0.2)
+    assert arbiter.ask(1, NEW, 2 * VALID)
