@@ -278,12 +278,17 @@ class Configuration:
             self._events.append(Claim(value))
 
     def _commit(self) -> None:
-        """Move the commit index as far as the required set's claims go; a data set in force may move it further."""
-        store = self._store
-        if not self.catchup.whole or not self.primary.opened:
+        """Move the commit index as far as the required set's claims go; a data set in force may move it further.
+
+        And at least as far as any member knew when the primary was chosen: it may have been chosen by a data set that
+        we do not know to be in force, and the members that are here may never be enough for the one before it.
+        """
+        store, choice = self._store, self.primary.choice
+        if not self.catchup.whole or not self.primary.opened or choice is None:
             return
         while True:
-            index = min(self.primary.committed(store.log.data_sets(store.committed)), store.log.end.index)
+            index = max(choice.committed, self.primary.committed(store.log.data_sets(store.committed)))
+            index = min(index, store.log.end.index)
             if index <= store.committed:
                 return
             store.commit(index)

@@ -69,3 +69,27 @@ def test_a_new_node_that_cannot_take_the_state_costs_the_others_nothing():
     assert attempt.result.ok
     cluster.finish()
     assert set(cluster.replica(1).status().data_set) == {1, 2, 3, 4}
+
+
+def test_who_comes_back_learns_from_the_others_that_a_change_is_in_force():
+    """A restarted node has the change in its log and does not know it committed; those who know may be too few for the
+    set before it. It can write like them all the same."""
+    cluster = settled(4)
+    cluster.crash(4)
+    cluster.run(0.5)
+    del cluster.votes[4]
+    cluster.tell_nodes()
+    while 4 in cluster.replica(1).status().data_set:
+        cluster.run(0.01)
+    cluster.run(0.01)
+    for node in (2, 3):
+        cluster.crash(node)
+    cluster.run(0.5)
+    cluster.start(2)
+    cluster.run(1.0)
+    assert cluster.replica(1).status().writable
+    assert cluster.replica(2).status().writable
+    attempt = cluster.put(2, "a")
+    cluster.run(0.5)
+    assert attempt.result is not None and attempt.result.ok
+    assert cluster.replica(2).status().data_set == {1: 1, 2: 1, 3: 1}
