@@ -220,7 +220,9 @@ class Administrator:
             self._say(f"node {node} is switched off to be removed")
             self._hosts[node].kill()
             if self._random.random() < 0.6:  # and powers on again later: it must stay out, harmlessly
-                self._clock.after(self._random.uniform(2.0, 4.0), self._hosts[node].start)
+                later = self._random.uniform(2.0, 4.0)
+                if self._hosts[node].process is not None:  # or it was added, and has no files of this cluster yet
+                    self._clock.after(later, self._hosts[node].start)
             self._clock.after(self._random.uniform(0.0, 1.5), self._remove_now, host, node, comes_back)
             return
         self._propose(host, draft, "remove", (lambda: self._again(node)) if comes_back else None)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from random import Random
 
 from cfs.disk import Adopt, AppendLog, Checkpoint, DiskRequest, MarkCommit, StoreHealth, StoreImage, TruncateTail
+from cfs.journal import STALLED
 from cfs.records import DataSet, EpochKind, EpochRecord, LogRecord, RecordKind
 from clusterd.promises import NAME as PROMISES
 from tests.sim.clock import Clock
@@ -20,6 +21,7 @@ from transport.ids import NodeId, RingId
 
 RETRY = 1.0  # seconds until a small file that could not be written is tried again (transport/io/files.py)
 WORD = 0.3  # seconds for all to hear that a disk works again
+HANGS = STALLED / 1.01  # seconds after which a node may say that its disk hangs, by a clock of its own
 _ID, _BEHIND_ID = 4, 20  # where an encoded operation has its id (cfs/messages.py)
 Answered = AppendLog | TruncateTail | Adopt | Checkpoint
 
@@ -47,6 +49,8 @@ class Storage:
         self._filed = filed
         self._life = 0  # what belongs to a process that died is dropped
         self._asked: dict[int, Answered] = {}
+        self._since: dict[int, float] = {}  # when it was asked to write to its log, oldest first
+        self._hung_until = -1.0  # when it answered last what had waited for so long that the disk counted as hanging
         self._files_under_way: list[Persist] = []
         self._wake: float | None = None
         # Operations on this disk: epoch and index of their records; None: only in the tree's outcomes.
@@ -68,6 +72,8 @@ class Storage:
     def request(self, request: DiskRequest) -> None:
         if not isinstance(request, MarkCommit):
             self._asked[request.receipt] = request
+        if isinstance(request, AppendLog | TruncateTail):
+            self._since[request.receipt] = self._clock.now
         self.store.latency = (0.0003 * self.slow, 0.004 * self.slow)
         self.store.request(request, self._clock.now)
         self._arm()
@@ -107,6 +113,8 @@ class Storage:
         answers = self.store.poll(self._clock.now)
         for receipt, error in answers:
             request = self._asked.pop(receipt, None)
+            if self._clock.now - self._since.pop(receipt, self._clock.now) >= HANGS:
+                self._hung_until = self._clock.now
             if error is None and request is not None:
                 self._note(request)
         self._arm()
@@ -191,7 +199,9 @@ class Storage:
     @property
     def known_bad(self) -> bool:
         """May others still hold that this disk takes no writes? Word that it works again goes over the ring."""
-        return self.store.failed or self._clock.now < self.store.works_since + WORD
+        now = self._clock.now
+        hangs = any(now - since >= HANGS for since in self._since.values())
+        return self.store.failed or hangs or now < max(self.store.works_since, self._hung_until) + WORD
 
     def discarded(self) -> frozenset[bytes]:
         """The operations set aside on this disk."""
@@ -227,6 +237,7 @@ class Storage:
         self._note_held_up()
         self._life += 1
         self._asked.clear()
+        self._since.clear()
         self._wake = None
 
     def wipe(self, keep_marker: bool) -> None:

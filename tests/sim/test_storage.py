@@ -63,6 +63,23 @@ def test_what_was_answered_is_held() -> None:
     assert bench.disk.holds(ident(1))
 
 
+def test_a_disk_that_hangs_counts_as_bad_once_its_node_may_have_said_so() -> None:
+    """After two seconds, and until all can have heard that it answers again."""
+    bench = Bench()
+    start = bench.clock.now
+    bench.disk.hang(True)
+    bench.disk.request(AppendLog(2, bench.records(1)))
+    bench.clock.run(start + 1.9)
+    assert not bench.disk.known_bad
+    bench.clock.run(start + 2.0)
+    assert bench.disk.known_bad
+    bench.disk.hang(False)
+    bench.clock.run(start + 2.1)
+    assert bench.answers and bench.disk.known_bad
+    bench.clock.run(start + 2.5)
+    assert not bench.disk.known_bad
+
+
 def test_a_slow_disk_takes_longer() -> None:
     """The factor is in force from the next request on."""
     bench = Bench()
