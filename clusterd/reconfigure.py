@@ -130,6 +130,7 @@ class Reconfigure:
         self._receipt = 0
         self._change: _Change | None = None
         self._awaited: tuple[NodeId, int] | None = None  # who is to tell us the version in force, once
+        self._finishing: tuple[bytes, Promise] | None = None  # what we proposed again, and under which id
         self._informed_of: tuple[NodeId, int, bytes] | None = None  # a configuration in force not judged yet
         self.events: deque[ReconfigureEvent] = deque()
         self.version = 0
@@ -169,6 +170,7 @@ class Reconfigure:
         self._members, self._ring_seq = members, ring.seq
         self._promising = frozenset()
         self._doubts.begin()
+        self._finishing = None
         if change is not None:
             if change.writing:  # nobody has heard that we agree
                 self._forget(change)
@@ -314,13 +316,13 @@ class Reconfigure:
             names = ", ".join(self._name_of(n) for n in same)
             self._log.warning(f"configuration version {version} differs between {names}: raise config_version")
 
-    def _finish(self) -> None:
-        """Propose again what all had agreed to."""
+    def _finish(self, in_force: int = 0) -> None:
+        """Propose again what all had agreed to. in_force: a version that comes into force now and ends older ones."""
         promise = self._doubts.unfinished
-        if promise is not None and self.was_quorate and self._change is None:
+        if promise is not None and promise.version > in_force and self.was_quorate and self._change is None:
             self._doubts.unfinished = None
             self._log.info(f"finishing the change to configuration version {promise.version}, which all have agreed to")
-            self._ask(Kind.CONFIG, promise.text)
+            self._finishing = self._ask(Kind.CONFIG, promise.text), promise
 
     def _said(self, blobs: dict[NodeId, bytes]) -> dict[NodeId, Said]:
         said: dict[NodeId, Said] = {}
@@ -363,6 +365,8 @@ class Reconfigure:
         patience = _DEADLINE if sender == self._me else 2 * _DEADLINE
         change = _Change(change_id, kind, body, sender, self._members, set(), now + patience)
         if self._change is not None:
+            if self._finishing is not None and self._finishing[0] == change_id:  # its turn comes after this one
+                self._doubts.unfinished = self._finishing[1]
             self._conclude(change, [f"{self._name_of(self._change.initiator)} is changing the configuration now"])
             return
         self._change = change
@@ -423,6 +427,7 @@ class Reconfigure:
             self._change = None
             self._forget(change, self._doubts.refused(change.body))
             self._conclude(change, [f"{self._name_of(sender)}: {reason}" for reason in reasons])
+            self._finish()
             return
         change.agreed.add(sender)
         if len(change.agreed) == len(change.members):
@@ -430,6 +435,7 @@ class Reconfigure:
             if change.kind is not Kind.CONFIG or change.version > self.version:
                 self.events.append(Apply(change.kind, change.body, change.initiator))
             self._conclude(change, [])
+            self._finish(change.version)
 
     def _aborted(self, sender: NodeId, change_id: bytes) -> None:
         change = self._change
@@ -438,6 +444,7 @@ class Reconfigure:
             self._forget(change)
             silent = ", ".join(self._name_of(n) for n in change.members if n not in change.agreed)
             self._conclude(change, [f"{silent} did not answer within {_DEADLINE:.0f} s; nothing was changed"])
+            self._finish()
 
     def _conclude(self, change: _Change, reasons: list[str], unknown: bool = False) -> None:
         if change.initiator == self._me:

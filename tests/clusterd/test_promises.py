@@ -69,7 +69,7 @@ class Machine:
                     self.asked.append(event)
                     if not self.late:
                         self.write()
-                case Apply() if self.me in describe(event.body)[1]:
+                case Apply(kind=Kind.CONFIG) if self.me in describe(event.body)[1]:
                     self.core.version, self.core.text = describe(event.body)[0], event.body
                     self.config = event.body  # on disk: a test that wants it lost puts the old one back
                 case Concluded():
@@ -214,6 +214,20 @@ def test_without_quorum_nothing_is_finished_until_there_is() -> None:
         world[n].core.verdict(True)
     world.run()
     assert world.versions() == {1: 2, 2: 2, 3: 2}
+
+
+def test_a_rotation_under_way_does_not_keep_it_from_being_finished() -> None:
+    """It is proposed again while another change is ordered before it, and refused for that: its turn comes after."""
+    world = World(1, 2, 3)
+    world.ring(1, 2, 3)
+    world.cut_short(text(2, (1, 2, 3)), knows=())
+    world.ring(1, 2, 3, quorate=False)
+    world[1].core.propose(Kind.KEY, b"a key", 0.0)
+    for n in (1, 2, 3):
+        world[n].core.verdict(True)
+    world.run()
+    assert world.versions() == {1: 2, 2: 2, 3: 2}
+    assert [one.reasons for one in world[1].done].count(()) == 2  # the rotation and this
 
 
 def test_no_other_change_of_that_version_is_agreed_to_while_it_may_be_in_force() -> None:
