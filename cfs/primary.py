@@ -140,6 +140,13 @@ class Primary:
             return self.choice.leader
         return min(self.ready, default=None)
 
+    def holding(self, index: int) -> set[NodeId]:
+        """Whose disks are known to hold the log up to `index`: by their claims, or as they had what opened this."""
+        if not self.opened:
+            return set()
+        claimed = {node for node, claim in self.claims.items() if claim >= index}
+        return claimed | {*self.holders, *self.ready} if index < self.first_index else claimed
+
     def required_present(self, sets: Sets) -> bool:
         """Could a write be committed now: are the ready members a required set?"""
         if not self.opened:

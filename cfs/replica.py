@@ -384,5 +384,4 @@ class Replica:
 
     def _holders(self, index: int) -> tuple[NodeId, ...]:
         """Whose disks are known to hold the log up to `index`, visible here."""
-        claims = self._primary.claims if self._primary.opened else {}
-        return tuple(sorted({self.me} | {node for node, claim in claims.items() if claim >= index}))
+        return tuple(sorted({self.me} | self._primary.holding(index)))

@@ -52,6 +52,16 @@ def test_index_on_disk_on_a_majority(claims: dict[int, int], votes: dict[int, in
     assert majority_index(claims, DataSet(1, votes), tuple(votes)) == index
 
 
+def test_what_was_there_at_the_opening_is_on_the_disks_of_all_that_were_ready() -> None:
+    """S1: what an answer says of the disks that hold a write. A retry may be answered before anybody has claimed."""
+    primary = Primary(RingId(7, 1, 1), (1, 2, 3))
+    assert primary.holding(4) == set()
+    primary.opened, primary.first_index, primary.holders, primary.ready = True, 5, (1, 2), {1, 2, 3}
+    assert (primary.holding(4), primary.holding(5)) == ({1, 2, 3}, set())
+    primary.claims = {1: 6, 2: 4}
+    assert (primary.holding(5), primary.holding(6)) == ({1}, {1})
+
+
 def test_a_narrow_write_is_on_every_disk_that_status_names() -> None:
     """DESIGN 7: "on *every* member with a good store"; S1: it "holds while any member of that component survives". Node
     4 holds the state but is in no data set yet; who says LOST is named no longer and not waited for."""

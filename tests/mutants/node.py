@@ -77,6 +77,7 @@ MUTANTS: list[Mutant] = [
         "            self._change = None\n"
         "            self._forget(change, self._doubts.refused(change.body))\n"
         '            self._conclude(change, [f"{self._name_of(sender)}: {reason}" for reason in reasons])\n'
+        "            self._finish()\n"
         "            return\n",
         "",
         "A3",

@@ -22,7 +22,7 @@ def test_the_seed_and_what_it_draws_come_first(capsys: pytest.CaptureFixture[str
     """Before the run: who crashes the simulator finds the seed above. With 0x or without, the same run."""
     assert command.main(["--seed", "0x1003", "--nodes", "1"]) == 0
     first = lines_of(capsys)
-    assert re.match(r"seed 001003: 1 node, \d links?, MTU .* operations/s on .*; faults: ", first[0])
+    assert re.match(r"seed 001003: 1 node, \d links?, (netmtu \d+, )?MTU .* operations/s on .*; faults: ", first[0])
     assert first[1].strip()[0].isdigit()  # the story
     assert command.main(["--seed", "1003", "--nodes", "1", "--trace", "1"]) == 0
     traced = lines_of(capsys)
