@@ -7,6 +7,12 @@ from tests.mutants.mutant import Mutant
 RING = "transport/totem/ring.py"
 RECOVERY = "transport/totem/recovery.py"
 EXCLUSION = "transport/totem/exclusion.py"
+WAITS = (
+    "        self.forwarded_seq = token.seq\n"
+    "        self.resend_at = now + self.config.token_retransmit\n"
+    "        self.lost_at = now"
+)
+"""In RING: from when on a token that was sent on counts as lost."""
 MEMBERSHIP = "transport/totem/membership.py"
 TRANSITIONAL = (
     "            events.append(ConfigurationChange(False, old.ring_id, members, (), left, members, incarnations))\n"
@@ -286,12 +292,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "a-lost-token-is-waited-for-too-long",
         RING,
-        "        self.forwarded_seq = token.seq\n"
-        "        self.resend_at = now + self.config.token_retransmit\n"
-        "        self.lost_at = now + self.config.token\n",
-        "        self.forwarded_seq = token.seq\n"
-        "        self.resend_at = now + self.config.token_retransmit\n"
-        "        self.lost_at = now + 2 * self.config.token\n",
+        WAITS + " + self.config.token\n",
+        WAITS + " + 2 * self.config.token\n",
         "L2",
         "The token is given up for lost after twice its timeout.",
         within=60,
@@ -300,12 +302,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "a-lost-token-is-not-waited-for",
         RING,
-        "        self.forwarded_seq = token.seq\n"
-        "        self.resend_at = now + self.config.token_retransmit\n"
-        "        self.lost_at = now + self.config.token\n",
-        "        self.forwarded_seq = token.seq\n"
-        "        self.resend_at = now + self.config.token_retransmit\n"
-        "        self.lost_at = now + self.config.token / 2\n",
+        WAITS + " + self.config.token\n",
+        WAITS + " + self.config.token / 2\n",
         "L3",
         "The token is given up for lost after half its timeout: a pause that should harm nobody costs a ring.",
         within=60,
