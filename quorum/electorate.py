@@ -75,6 +75,7 @@ class Electorate:
         self.rows: dict[NodeId, Row] = {me: self.own}
         self._removed: frozenset[NodeId] = frozenset()  # still in the ring, no longer in the configuration
         self._ahead = False  # our configuration is newer than the one in force here
+        self._older: frozenset[NodeId] = frozenset()  # members whose configuration was older at the last barrier
         self._counting = False  # in the middle of a barrier's words, not all of which are counted yet
         self._recalculate()
 
@@ -122,7 +123,7 @@ class Electorate:
             if node in self.rows:  # not there if the barrier in which it would have spoken was interrupted
                 self.rows[node].state = State.DEAD
         self.previous, self.members = self.members, members
-        self._removed = frozenset()
+        self._removed = self._older = frozenset()
         self._ahead = False
         if not self.last_man_standing:
             return False
@@ -161,6 +162,7 @@ class Electorate:
             if behind:
                 self._believe([infos[node] for node in sorted(newest) if node in infos])
             elif not ahead:  # who runs another one says its votes by that
+                self._older = frozenset(infos.keys() - set(newest))
                 listed = self.options.votes
                 infos = {n: i if n in newest else replace(i, votes=listed.get(n, i.votes)) for n, i in infos.items()}
         self._counting = True
@@ -206,6 +208,8 @@ class Electorate:
             return
         if self._ahead:
             info = self._as_we_count(node, info)
+        elif node in self._older:  # the highest it has seen binds no further than this configuration lists votes
+            info = replace(info, expected=min(info.expected, max(self.own.expected, self._most_listed)))
         row = self.rows.get(node)
         before = None if row is None else replace(row)
         if row is None:
@@ -258,7 +262,8 @@ class Electorate:
     def on_window(self) -> None:
         """The last-man-standing window is over: who is here now is all there is (4.4)."""
         if self.quorate and self.last_man_standing:
-            self._recalculate(decrease=True, forced=len(self.present) + bool(self.device_votes))
+            voters = sum(votes > 0 for votes in self.present.values())
+            self._recalculate(decrease=True, forced=voters + bool(self.device_votes))
 
     def recount(self) -> None:
         """Something of our own has changed: our device's vote, or what is configured."""
@@ -291,17 +296,23 @@ class Electorate:
         self.rows = {node: row for node, row in self.rows.items() if node in kept}
         if gone and expected and not late:
             self.on_expected(expected, configured=True)  # all do so here in the order; a message may be too late
+        elif late and expected and self.options.tracks_expected:
+            self.highest_expected = expected  # as it became on those who took it in its time
         self._forget_counted()  # now, or the others would be told a number without it
         return expected
 
     def take_expected(self) -> None:
         """These options came late, and nobody quorate said how many votes are expected: at least what they say. No
         more than there are, unless the highest seen binds: a node was removed while we were away."""
-        expected = max(self.own.expected, configured_expected(self.options, self.newcomer))
-        most = max(self.options.configured_expected, configured_expected(replace(self.options, expected_votes=0), 0))
-        if expected > most and not self.options.tracks_expected:
+        expected, most = max(self.own.expected, configured_expected(self.options, self.newcomer)), self._most_listed
+        if expected > most and not (self.options.tracks_expected and self.highest_expected > most):
             expected, self.quorum = most, 0
         self.own.expected = expected
+
+    @property
+    def _most_listed(self) -> int:
+        """As many votes as the configuration lists, or expects."""
+        return max(self.options.configured_expected, configured_expected(replace(self.options, expected_votes=0), 0))
 
     def expected_by(self, options: QuorumOptions, newcomer: NodeId) -> int:
         """Expected votes once `options` are in force with `newcomer` left out; 0: as they are now.

@@ -4,7 +4,7 @@ Nothing here is shared with quorum/ but the options' plain fields (test_model.py
 says when a timer of the reference is over (`window`, `device_lost`). The deliberate differences of docs/quorum.md are
 in it, marked by their row there: a tracked number binds only while this node is not quorate, who lost it waits,
 allow_downscale, the node that was added and has not joined yet, members that compare the versions of their
-configurations.
+configurations, members without a vote under last_man_standing.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ class ModelNode:
     name: str = ""
     half_heard: bool = False  # the words of a barrier: loss of quorum is judged on all of them
     ahead: bool = False  # by what it was told at the last barrier
+    outdated: set[int] = field(default_factory=set)  # who ran less than the configuration in force at that barrier
     dismissed: set[int] = field(default_factory=set)  # in the ring still, and in the configuration no more
 
     def __post_init__(self) -> None:
@@ -185,7 +186,7 @@ class ModelNode:
             if many or few:
                 self.timer = True
         self.previous, self.members = self.members, members
-        self.dismissed = set()
+        self.dismissed, self.outdated = set(), set()
         self.ahead = False
         self.cast = False
 
@@ -202,6 +203,8 @@ class ModelNode:
             votes = info.votes if n == self.me else self.options.votes.get(n, info.votes)
             most = max(info.expected, self.table[self.me].expected)
             info = replace(info, votes=votes, expected=most, newcomer=self.newcomer)
+        if n in self.outdated:
+            info = replace(info, expected=min(info.expected, max(self._listed(), self.table[self.me].expected)))
         old = self.table.get(n)
         was = None if old is None else (old.votes, old.expected, old.member, _flags(old.said))
         entry = self.table.setdefault(n, Entry(0, 0))
@@ -255,6 +258,7 @@ class ModelNode:
             infos = {n: info if n in newest else replace(info, quorate=False) for n, info in infos.items()}
             if ahead or self.me in newest:
                 others = [n for n in infos if n != self.me and (ahead or n not in newest)]
+                self.outdated = set() if ahead else set(others)
                 infos |= {n: replace(infos[n], votes=self.options.votes.get(n, infos[n].votes)) for n in others}
             if not ahead and self.me not in newest:
                 self._learn_from([infos[n] for n in sorted(newest) if n in infos])
@@ -292,7 +296,8 @@ class ModelNode:
         if self.timer:
             self.timer = False
             if self.quorate and self.lms:
-                self.recalculate(True, len(self.in_state_member()) + bool(self.device_votes))
+                with_votes = [n for n in self.in_state_member() if self.table[n].votes]
+                self.recalculate(True, len(with_votes) + bool(self.device_votes))
 
     def device(self, registered: bool, alive: bool, cast: bool, master: bool, name: str, votes: int) -> bool:
         """A poll of the device's client. True: something of it is new."""
@@ -349,13 +354,15 @@ class ModelNode:
         value = self._configured(self.newcomer)
         if value == expected_before:
             value = self._no_longer_there(old.votes, options.votes, value)
+        if late and value and self.tracking:
+            self.tracked = value
         value = 0 if late else value
         self._dismiss({n for n in old.votes if n in self.members and n not in options.votes}, value)
         if late and not self.quorate:
             mine.expected = max(mine.expected, self._configured(self.newcomer))
-            listed = max(options.expected_votes, sum(options.votes.values()) + self._configured_device())
-            if mine.expected > listed and not self.tracking:
-                mine.expected, self.quorum = listed, 0
+            bound = self.tracked if self.tracking else 0
+            if mine.expected > self._listed() >= bound:
+                mine.expected, self.quorum = self._listed(), 0
         if not options.device:
             self.registered = self.alive = self.cast = self.master = False
             self.name = ""
@@ -363,6 +370,10 @@ class ModelNode:
         if not value and own_after == own_before:
             return None
         return value, own_after if own_after != own_before else mine.votes
+
+    def _listed(self) -> int:
+        """No more votes than these can there be."""
+        return max(self.options.expected_votes, sum(self.options.votes.values()) + self._configured_device())
 
     def _no_longer_there(self, before: Mapping[int, int], after: Mapping[int, int], configured: int) -> int:
         """ "No votes are expected that nobody has any more": 0 if none were lost, or not so many are expected."""

@@ -110,3 +110,48 @@ def test_a_lost_state_without_tracking_costs_nothing() -> None:
     world.start(2)
     world.ring(1, 2)
     assert world.nodes[2].quorate(world.now)
+
+
+def left_behind() -> World:
+    """Of four that track, 4 was removed in the moment in which 2 died; then all were off."""
+    old = options_of(4, expected_votes_tracking=True)
+    world = World(old)
+    world.ring(1, 2, 3, 4)
+    world.ring(1, 2, 3)
+    before = world.saved[2]
+    world.reconfigure(options_of(3, expected_votes_tracking=True), 1, 3)
+    world.saved[2] = before
+    assert (world.saved[1], world.saved[2]) == (SavedState(highest_expected=3), SavedState(highest_expected=4))
+    for node, options in ((1, world.options), (2, old), (3, world.options)):
+        world.start(node, options)
+    return world
+
+
+def test_who_takes_a_smaller_configuration_late_tracks_what_the_others_do() -> None:
+    """Nobody is quorate to say it; two of the three listed are."""
+    world = left_behind()
+    world.reconfigure(world.options, 2, late=True)
+    assert world.saved[2] == SavedState(highest_expected=3)
+    world.ring(1, 2)
+    assert world.numbers(1) == world.numbers(2) == (3, 2, 2, True)
+
+
+def test_who_has_an_older_configuration_binds_nobody_beyond_the_votes_that_are_listed() -> None:
+    """Who has the newer one is quorate, and tells it."""
+    world = left_behind()
+    world.form(1, 2)
+    world.activate(1, 2, newest=(1,))
+    assert world.numbers(1) == world.numbers(2) == (3, 2, 2, True)
+    world.reconfigure(world.options, 2, late=True)
+    world.ring(1, 2)
+    assert world.numbers(1) == world.numbers(2) == (3, 2, 2, True)
+
+
+def test_a_tracked_number_above_what_was_ever_listed_binds_who_takes_another_link_late() -> None:
+    """Two nodes came without being listed; a change that concerns no votes takes nothing back."""
+    world = World(options_of(4, expected_votes=2, expected_votes_tracking=True))
+    world.saved[1] = SavedState(highest_expected=6)
+    world.start(1)
+    world.reconfigure(world.options, 1, late=True)
+    world.ring(1, 2, 3)
+    assert world.numbers(1)[0] == 6

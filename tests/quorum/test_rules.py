@@ -148,6 +148,15 @@ def test_both_halves_may_be_quorate_under_last_man_standing() -> None:
     assert [world.quorate(n) for n in (1, 2, 3, 4)] == [True] * 4
 
 
+def test_a_member_without_a_vote_is_not_expected_to_have_one_when_the_window_is_over() -> None:
+    """4.4 counts members, which is the same where each has a vote; here it would cost the quorum."""
+    world = World(options_of(3, votes={1: 1, 2: 0, 3: 0}, last_man_standing=True))
+    world.ring(1, 2, 3)
+    world.ring(1, 2)
+    world.pass_time(10.2)
+    assert world.numbers(1) == (1, 1, 1, True)
+
+
 def test_heavy_node_ends_last_man_standing() -> None:
     """4.4: a nodeinfo with more than one vote -> log and LMS off."""
     world = World(options_of(3, last_man_standing=True))
