@@ -98,11 +98,17 @@ class Administrator:
         return self._random.choice(pool) if pool else None
 
     def _may_act(self, host: Host, removed: NodeId = 0) -> bool:
-        """A careful one waits until all nodes are in this one's ring; but who is to be removed may be away."""
+        """A careful one waits until all nodes are in one ring, also as the others see it, and what was asked for before
+        is answered: parted in between, each side would do what it has. Who is to be removed may be away."""
         if not self._recipe.plan.careful or host.node is None:
             return True
-        nodes, ring = set(votes_in(host.node.changes.config.text)), host.configured
-        return ring is not None and nodes - {removed} <= set(ring.members)
+        if host.configured is None or self.minutes.is_something_open():
+            return False
+        for node in set(votes_in(host.node.changes.config.text)) - {removed}:
+            seen = self._hosts[node].configured
+            if seen is None or seen.ring_id != host.configured.ring_id or node not in host.configured.members:
+                return False
+        return True
 
     # -- what is done ----------------------------------------------------------------------------------------
 
@@ -122,7 +128,7 @@ class Administrator:
                     if one is not None:
                         self.rotate(one)
             case "two-changes":
-                other = self._someone(but=host.me)
+                other = host if self._recipe.plan.careful else self._someone(but=host.me)
                 self._edit("token", draft, host)
                 self._propose(host, draft, what)
                 if other is not None and other.node is not None:
@@ -264,14 +270,15 @@ class Administrator:
             expect_all(draft)
             self._propose(host, draft, "add", lambda: self._join(host, node))
 
-    def _request(self, host: Host, what: str) -> None:
+    def _request(self, host: Host, what: str, value: int = -1) -> None:
+        """value: of expected votes; any, where there is none."""
         random, change = self._random, self.minutes.begin(host, what)
         members = sorted(votes_in(self.text()))
 
         def act(node: Node) -> None:
             try:
                 if what == "set-expected":
-                    node.set_expected(random.randint(1, len(members) + 1), host.now())
+                    node.set_expected(value if value >= 0 else random.randint(1, len(members) + 1), host.now())
                 elif what == "set-votes":
                     node.votequorum.set_votes(random.choice(members), random.randint(0, 3))
                 else:
@@ -284,13 +291,23 @@ class Administrator:
 
         host.do(act)
 
-    def end_waiting(self) -> None:
-        """Votes set by hand may stay fewer than all that are waited for; then whoever set them ends the waiting too."""
-        for node in self.listed():
-            host = self._hosts[node]
-            if host.node is not None and host.node.votequorum.view().waiting_for_all:
+    def end_override(self) -> None:
+        """Votes set by hand may stay fewer than all that are waited for, or than were needed when there were more: a
+        node forgets what was set when it restarts. Then whoever set them ends the waiting, and says how many there
+        are."""
+        views = [(self._hosts[node], running.votequorum.view()) for node, running in self._listed_running()]
+        for host, view in views:
+            if view.waiting_for_all:
                 self._request(host, "cancel-wait")
-                return
+                break
+        for host, view in views:
+            if 0 < view.verdict.total < view.verdict.quorum:
+                self._request(host, "set-expected", view.verdict.total)
+                break
+
+    def _listed_running(self) -> list[tuple[NodeId, Node]]:
+        running = ((node, self._hosts[node].node) for node in self.listed())
+        return [(node, one) for node, one in running if one is not None]
 
     def rotate(self, host: Host) -> Change:
         change = self.minutes.begin(host, "rotate")
@@ -342,8 +359,7 @@ class Administrator:
         administration.check_calm(now, self._calm, self._rings, self._present_rings())
 
     def _present_rings(self) -> dict[NodeId, RingId]:
-        nodes = {node: self._hosts[node].node for node in self.listed()}
-        return {node: running.endpoint.srp.ring_id for node, running in nodes.items() if running is not None}
+        return {node: running.endpoint.srp.ring_id for node, running in self._listed_running()}
 
     def _propose(self, host: Host, draft: Draft, what: str, then: Callable[[], None] | None = None) -> Change:
         change = self.minutes.begin(host, what)
@@ -361,12 +377,14 @@ class Administrator:
         return change
 
     def _switch_on_added(self, host: Host, text: bytes) -> None:
-        """By a change that nobody waits for the end of any more."""
+        """By a change that nobody waits for the end of any more. Also who was a node once, was removed, and runs with
+        what it had then."""
         if not self._healed or self.minutes.waits_for(text):
             return
-        before = votes_in(self.minutes.text_at(host.me))
+        before, version = votes_in(self.minutes.text_at(host.me)), self._recipe.version_of({CONFIG: text})
         for node in sorted(votes_in(text)):
-            if node not in before and self._hosts[node].process is None and node not in self._switched_on:
+            older = self._recipe.version_of(self._hosts[node].storage.files) < version
+            if node not in before and older and node not in self._switched_on:
                 self._switched_on.add(node)
                 self._join(host, node)
 

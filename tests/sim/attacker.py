@@ -56,7 +56,7 @@ class Heard:
 
 
 class Attacker:
-    """mtu: theirs is no better a network than the nodes'.
+    """mtus: of each link; theirs is no better a network than the nodes'.
 
     arrived: packets of theirs that a process was given and must refuse, by node and its life.  did: the same by kind.
     """
@@ -68,7 +68,7 @@ class Attacker:
         network: Network,
         hosts: Mapping[NodeId, Target],
         links: Sequence[LinkId],
-        mtu: int,
+        mtus: Mapping[LinkId, int],
     ) -> None:
         self._clock = clock
         self._chance = chance
@@ -76,7 +76,7 @@ class Attacker:
         self._network = network
         self._hosts = hosts
         self._links = links
-        self._mtu = mtu
+        self._mtus = mtus
         self._packets: list[Heard] = []
         self._calls: list[Heard] = []
         self._ring: set[tuple[NodeId, bytes]] = set()
@@ -91,6 +91,8 @@ class Attacker:
 
     def hear(self, source: NodeId, target: NodeId, link: LinkId, data: bytes) -> None:
         """A packet passes. Handshakes are rare and worth keeping; of all others a sample of the whole run is kept."""
+        if len(data) + IP_UDP > self._mtus[link]:
+            return  # it comes nowhere: as a copy on another link it would be new
         heard = Heard(source, target, link, data, (self._life(source), self._life(target)))
         self._known(target, data)
         kept = self._calls if data[1] <= COOKIE else self._packets
@@ -194,7 +196,7 @@ class Attacker:
 
     def _arrive(self, kind: str, node: NodeId, link: LinkId, source: Address, data: bytes, old: bool) -> None:
         host = self._hosts[node]
-        if len(data) + IP_UDP <= self._mtu and host.inject(link, source, data):
+        if len(data) + IP_UDP <= self._mtus[link] and host.inject(link, source, data):
             self.arrived[node, host.process_number] += old
             self.did[kind] += 1
 

@@ -78,7 +78,8 @@ class Cluster:
         self.watchers = world.watchers = [Watcher(clock, random, sockets, history) for _ in range(WATCHERS)]
         links = links_of(recipe) if plan.actions else list(plan.links)
         self.network.add(list(self.hosts), links, self._conditions)
-        self.attacker = Attacker(clock, plan.random, self.network, self.hosts, links, plan.conditions.mtu)
+        mtus = {link: self._conditions((0, 0, link)).mtu for link in links}
+        self.attacker = Attacker(clock, plan.random, self.network, self.hosts, links, mtus)
         self.strangers = self._other_clusters(recipe)
         if any(fault.kind in ATTACKS for fault in plan.faults):
             self.network.heard = self.attacker.hear
@@ -103,7 +104,9 @@ class Cluster:
         needed = settings.votes_needed
         if any(action.kind == "option" for action in plan.actions):  # it takes `expected_votes` out, however high
             needed = min(needed, sum(plan.votes.values()) // 2 + 1)
-        history = History(votes, votes_needed=1 if plan.moving else needed)
+        if plan.moving:  # once nodes are removed a device may have the votes for one that has none itself
+            needed = 0 if settings.quorum.device else 1
+        history = History(votes, votes_needed=needed)
         history.in_memory = settings.durability == "memory"
         history.power_losses = [fault.at for fault in plan.faults if fault.kind == "power"]
         history.disk_losses = [

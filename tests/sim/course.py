@@ -38,7 +38,7 @@ class Course:
         cluster.heal()
         slowness = plan.settings.slowness
         if plan.overridden:
-            clock.at(plan.faults_end + liveness.RING_WITHIN * slowness / 2, cluster.administrator.end_waiting)
+            clock.at(plan.faults_end + liveness.RING_WITHIN * slowness / 2, cluster.administrator.end_override)
         clock.run(plan.faults_end + ASKED_ON)
         self._check_attack()
         cluster.workload.stop()

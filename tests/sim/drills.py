@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tests.sim.aspects import aspect
-from tests.sim.checkers.calm import SETTLED, SHAPED, Tempo
+from tests.sim.checkers.calm import Tempo
 from tests.sim.troubles import Fault
 from transport.ids import NodeId
 
@@ -43,21 +43,21 @@ def draw(seed: int, nodes: Sequence[NodeId], tempo: Tempo, start: float) -> tupl
                 until = at + 0.5
                 found.append(Fault("leave", at, until, (node,), number=number))
             case "odd network":
-                until = at + SHAPED * tempo.slowness + random.uniform(0.8, 1.5)
+                until = at + tempo.shaped + random.uniform(0.8, 1.5)
                 other, third = (random.sample([n for n in nodes if n != node], len(nodes) - 1) * 2)[:2]
                 cut = random.choice(("partial", "partial", "one-way"))
                 found.append(Fault(cut, at, until, (node,), (other,), number=number))
                 if len(nodes) > 2 and random.random() < 0.6:
                     found.append(Fault("partial", at, until, (other,), (third,), number=number + 1))
             case _:
-                until = at + SHAPED * tempo.slowness + random.uniform(0.8, 1.5)
+                until = at + tempo.shaped + random.uniform(0.8, 1.5)
                 side = random.sample(nodes, random.randint(1, len(nodes) - 1))
                 rest = tuple(n for n in nodes if n not in side)
                 found.append(Fault("partition", at, until, tuple(sorted(side)), rest, number=number))
-        at = until + SETTLED * tempo.slowness + 0.3
+        at = until + tempo.settled + 0.3
     return tuple(found)
 
 
 def end(drills: Sequence[Fault], tempo: Tempo) -> float:
     """When all has settled again."""
-    return max(fault.until for fault in drills) + SETTLED * tempo.slowness
+    return max(fault.until for fault in drills) + tempo.settled

@@ -272,20 +272,20 @@ class Branches:
     belongs to a branch of its own, and only what is on the line is one register. With `durability: memory` a loss of
     power may take acknowledged operations in the same way.
 
-    gone: acknowledged operations of which no store has the outcome that was answered.  otherwise: those of them that
-    the line did for itself, as it had the message too, while the branch that answered was set aside.  torn: epochs that
-    are not on the line, or lost something that was acknowledged in them: what was read there may be of the branch.
-    shortened: these, and with `durability: memory` those before a loss of power, which may have taken their end from
-    all: revisions of theirs may be used again.
+    line: the epochs on it. gone: acknowledged operations of which no store has the outcome that was answered.
+    otherwise: those of them that the line did for itself, as it had the message too, while the branch that answered
+    was set aside. torn: epochs that are not on the line, or lost something that was acknowledged in them: what was
+    read there may be of the branch. shortened: these, and with `durability: memory` those before a loss of power,
+    which may have taken their end from all: revisions of theirs may be used again.
     """
 
     def __init__(self, history: History) -> None:
         kept = {ident: outcome for store in history.final for ident, outcome in store.outcomes.items()}
         answered = [c for c in history.calls if c.outcome in (ACKED, FAILED) and not c.is_read]
-        line = set(history.epochs) if not history.final else set()
+        self.line = set(history.epochs) if not history.final else set()
         for store in history.final:
-            line |= {store.epoch, *ancestors(history.epochs, store.epoch)}
-        off = set(history.epochs) - line
+            self.line |= {store.epoch, *ancestors(history.epochs, store.epoch)}
+        off = set(history.epochs) - self.line
 
         aside = [c for c in answered if c.epoch in off and c.outcome == ACKED and c.id in kept]
         self.otherwise = frozenset(c.id for c in aside if kept[c.id][1] != c.revision)

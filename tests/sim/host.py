@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields
 
-from cfs.disk import Adopt, AppendLog, Checkpoint, MarkCommit, StoreHealth, TruncateTail
+from cfs.disk import Adopt, AppendLog, Checkpoint, MarkCommit, TruncateTail
 from cfs.status import BarrierDone, BarrierFailed, Changed, Outcome, Replaced, StatusChanged
 from clusterd.changes import ConfigApplied, KeysChanged, Removed
 from clusterd.node import Node
@@ -212,11 +212,11 @@ class Host:
         self.socket.forget_samples()
 
     def restore(self, saved: Generation | None) -> None:
-        """An old copy takes the place of the store. One of the same epoch is known to be old only by members that saw
-        what it had; where these are away or have restarted, it is shown as it is (promises.md, S6)."""
+        """An old copy takes the place of the store. What clients saw of the last one is gone with it: a copy that is
+        known to be old is filled again by whoever is there, and they may have less; one of the same epoch is known to
+        be old only by members that saw what it had, and is shown as it is where these are away (promises.md, S6)."""
         self.storage.restore(saved)
-        if self.storage.store.peek().health is not StoreHealth.ROLLED_BACK:
-            self.socket.forget_samples()
+        self.socket.forget_samples()
 
     def end(self, how: str) -> None:
         """The process is gone, as `how` says; whatever was its own goes with it."""

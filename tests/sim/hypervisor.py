@@ -5,7 +5,7 @@ tests/sim/snapshot.py has what belongs to a snapshot, tests/sim/shadow.py what g
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Set
 from copy import deepcopy
 
 from tests.sim.host import Host
@@ -45,28 +45,29 @@ class Hypervisor:
         made with the memory, and nobody tells. But of the other nodes that run somebody must have heard of it since: or
         what goes on is like one that was stopped for a while, which `pause` does, and a new process starts here too."""
         host, now = self._hosts[node], self._world.clock.now
-        others = [other.node for other in self._hosts.values() if other.node is not None]
+        others = [(other, other.node) for other in self._hosts.values() if other.node is not None]
         host.end_shadow()
         if host.node is not None:
             host.end("put back")
         host.time.put_back(snapshot.reading)
         memory = snapshot.memory if now - snapshot.at >= LEAST else None
-        if memory is not None and any(knows_more(other, memory.node) for other in others):
+        knowing = [(other, life) for other, life in others if memory is not None and knows_more(life, memory.node)]
+        if memory is not None and knowing:
             go_back(host.storage, snapshot)
             self._world.processes.put_back(node, memory.process.number, snapshot.at)
-            self._go_on(host, memory)
+            self._go_on(host, memory, lambda: {other.me for other, life in knowing if other.node is life})
         else:
             put_back(host.storage, snapshot)
         host.socket.forget_samples()
 
-    def _go_on(self, host: Host, memory: Memory) -> None:
+    def _go_on(self, host: Host, memory: Memory, knowing: Callable[[], Set[NodeId]]) -> None:
         """The process of the past, until it ends by itself or somebody starts its daemon anew."""
         world, clock = self._world, self._world.clock
         host.did["put back with its memory"] += 1
         world.trace.line(clock.now, host.me, "goes on from a snapshot of its memory")
         machine = Machine(host.me, clock, world.network, host.storage, host.now, host.time.true)
         tap_past(memory.node, memory.process, memory.waiting, world.history)
-        shadow = Shadow(memory.node, machine, lambda: clock.after(0.2, self._start_after, host, shadow))
+        shadow = Shadow(memory.node, machine, lambda: clock.after(0.2, self._start_after, host, shadow), knowing)
         host.shadow = shadow
         clock.after(LONGEST, self._start_after, host, shadow)
 

@@ -59,6 +59,10 @@ class Minutes:
         """Somebody has asked for this configuration and has no answer yet."""
         return any(change.body == text for change in (*self._asked.values(), *self._unsaved))
 
+    def is_something_open(self) -> bool:
+        """Somebody has asked for something and has no answer yet."""
+        return any(not change.outcome for change in self.log.changes)
+
     def text_at(self, node: NodeId) -> bytes:
         """What was in force there last, as far as it was told."""
         return next(one.text for one in reversed(self.log.in_force) if one.node == node)

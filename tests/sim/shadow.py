@@ -2,13 +2,14 @@
 
 Its clocks went back as well, and nobody on the machine is told. It hears the present, and what it says was said before,
 under counters that the others drop. Their pings tell it so (clusterd/past.py), and it ends; until then it must not be
-taken for the node that was there: it has a yes for no longer than its lease was good for when the snapshot was made.
+taken for the node that was there: it has a yes for no longer than its lease was good for when the snapshot was made,
+or in a ring that is quorate without those who remember more of it.
 No client asks it anything. Whether it is noticed or not, after LONGEST somebody starts its daemon anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from copyreg import pickle
 from dataclasses import dataclass
 from types import FunctionType
@@ -52,10 +53,13 @@ class Machine:
 
 
 class Shadow:
-    """noticed: by itself, told by others, and it is over. over: called then."""
+    """noticed: by itself, told by others, and it is over. over: called then. knowing: who remembers more of it now."""
 
-    def __init__(self, node: Node, machine: Machine, over: Callable[[], None]) -> None:
+    def __init__(
+        self, node: Node, machine: Machine, over: Callable[[], None], knowing: Callable[[], Set[NodeId]]
+    ) -> None:
         self._node = node
+        self._knowing = knowing
         self._machine = machine
         self._over = over
         self._ended = False
@@ -112,7 +116,7 @@ class Shadow:
                 self._over()
                 return
             self._keep(event)
-        if now > self._no_longer and node.quorate(now) and not node.votequorum._lease.free:
+        if now > self._no_longer and node.quorate(now) and not node.votequorum._lease.free and not self._is_of_now():
             text = f"node {machine.me}, put back with its memory, says yes by more than it knew then"
             raise Violation(machine.clock.now, "Q4", text)
         deadline = node.next_timeout()
@@ -121,6 +125,12 @@ class Shadow:
             if self._due is None or due < self._due:
                 self._due = due
                 machine.clock.at(due, self._timer, due)
+
+    def _is_of_now(self) -> bool:
+        """Is it quorate by the answers of nodes that remember no more of it than it does?"""
+        view, ring = self._node.votequorum.view(), self._node.endpoint.srp.ring_id
+        around = view.votes.keys() - self._knowing()
+        return view.verdict.ring_id == ring and sum(view.votes[node] for node in around) >= view.verdict.quorum
 
     def _keep(self, event: object) -> None:
         """Its disk goes on with it. It lives too shortly for anything but the store, the ring and the verdict."""

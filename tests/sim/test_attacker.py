@@ -9,6 +9,7 @@ from tests.sim.clock import Clock
 from tests.sim.network import Address, Conditions, Network, address_of
 from transport.handshake import COOKIE_SIZE, INIT_SIZE, RESPONSE_SIZE
 
+MTUS = {0: 1500, 1: 1500}
 SIZES = {1: INIT_SIZE, 2: RESPONSE_SIZE, 3: COOKIE_SIZE, 4: 90, 5: 400}
 
 
@@ -34,7 +35,7 @@ class Scene:
         self.machines = {1: Machine(), 2: Machine()}
         network = Network(self.clock, Random(1), lambda *_: True, lambda *_: None)
         network.add([1, 2], [0, 1], lambda _: Conditions())
-        self.attacker = Attacker(self.clock, lambda name: Random(name), network, self.machines, [0, 1], 1500)
+        self.attacker = Attacker(self.clock, lambda name: Random(name), network, self.machines, [0, 1], MTUS)
         self.packets = [bytes((1, kind)) + Random(kind).randbytes(size - 2) for kind, size in SIZES.items()]
         for packet in self.packets:
             self.attacker.hear(1, 2, 0, packet)
@@ -113,6 +114,14 @@ def test_a_call_that_nobody_was_there_to_hear_need_not_be_refused() -> None:
         calls = sum(1 for _, _, data in scene.got(2) if data == scene.packets[0])
         junk = len(scene.got(2)) - calls
         assert calls > 100 and scene.attacker.arrived[2, 1] == junk + calls * must_refuse
+
+
+def test_what_passes_nowhere_is_not_heard() -> None:
+    """It is lost to the node it was sent to: copied to another link, it would be new there."""
+    scene = Scene()
+    known = len(scene.attacker._packets)
+    scene.attacker.hear(1, 2, 0, bytes((1, 5)) + bytes(MTUS[0]))
+    assert len(scene.attacker._packets) == known
 
 
 def test_what_is_kept_of_the_traffic_is_bounded_and_reaches_far_back() -> None:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from tests.sim.history import Configured, History, Process
 from transport.events import ConfigurationChange
 
-SETTLED = 2.0  # seconds until the ring has its shape, as for L1; more where the token is slow
-SHAPED = 4.0  # the same where some cannot hear each other: who may be with whom is found out step by step
+_SETTLED = 2.0  # seconds until the ring has its shape, as for L1; more where the token is slow
+_SHAPED = 4.0  # the same where some cannot hear each other: who may be with whom is found out step by step
 KILLED = 0.3  # seconds beyond the token timeout
 LEFT = 0.1
 ROUNDS = 6  # of a token that a leave takes: the goodbye, the joins, two of the commit token, two of recovery
@@ -42,6 +42,16 @@ class Tempo:
     def harmless_pause(self) -> float:
         """Shorter than this a pause expels nobody: the token rests an eighth of its timeout at most."""
         return max(0.0, (self.least - (self.token / 8 + self.rotation + 0.05)) / CLOCKS)
+
+    @property
+    def settled(self) -> float:
+        """Within this the ring has its shape: who comes while one is formed comes with the next, both by the wire."""
+        return max(_SETTLED * self.slowness, (2 * ROUNDS + 1) * self.rotation * CLOCKS)
+
+    @property
+    def shaped(self) -> float:
+        """The same where some cannot hear each other."""
+        return max(_SHAPED * self.slowness, self.settled)
 
     @property
     def left(self) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.sim.history import ACKED, FAILED, History, Violation
+from tests.sim.history import ACKED, FAILED, Call, Configured, History, Violation
+from transport.ids import NodeId, RingId
 
 
 def check_required_sets(history: History) -> int:
@@ -46,7 +47,8 @@ def taken_by_power(history: History) -> frozenset[bytes]:
 def check_acked_is_kept(history: History) -> None:
     """S1 and S5: after everything healed each acknowledged operation has its outcome on every node; one that a narrow
     or forced epoch acknowledged may be set aside instead, and is then listed, unless nobody who held it kept its disk.
-    With `durability: memory` a loss of power may take what was acknowledged before."""
+    With `durability: memory` a loss of power may take what was acknowledged before. And an old copy that nobody who was
+    there could know to be old (S6) may have been taken for what was on the disk."""
     branches = history.branches
     discarded = {ident for store in history.final for ident in store.discarded}
     spared = taken_by_power(history)
@@ -63,6 +65,8 @@ def check_acked_is_kept(history: History) -> None:
             lost = {node for when, node in history.disk_losses if when >= at}
             if narrow and (call.id in discarded or holders.get(call.id, {0}) <= lost):
                 continue
+            if call.id in discarded and went_on_with_a_copy(history, call, holders.get(call.id, set()) & lost):
+                continue
             raise Violation(at, "S5" if narrow else "S1", f"lost: {call} ({call.id.hex()})")
         for store in history.final:
             found = store.outcomes.get(call.id)
@@ -73,3 +77,24 @@ def check_acked_is_kept(history: History) -> None:
                 raise Violation(at, "S3", f"node {store.node} has it as {found[0]}, it was answered {word}: {call}")
             if call.outcome == ACKED and found[1] != call.revision:
                 raise Violation(at, "S1", f"node {store.node} has it as revision {found[1]}: {call}")
+
+
+def went_on_with_a_copy(history: History, call: Call, lost: set[NodeId]) -> bool:
+    """S6: did the cluster go on from this operation's epoch with one of `lost`, who had it on disk when it was
+    acknowledged and lost it since, and without anybody who had been in that epoch and not restarted?"""
+    epochs = history.epochs
+    after = [ring for ring in history.branches.line if ring in epochs and epochs[ring].parent == call.epoch]
+    return any(
+        lost.intersection(epochs[ring].holders) and not (_in_ring(history, call.epoch) & _in_ring(history, ring))
+        for ring in after
+    )
+
+
+def _in_ring(history: History, ring: RingId) -> set[tuple[NodeId, int]]:
+    """The processes that were in this ring."""
+    return {
+        (process.node, process.number)
+        for process in history.processes
+        for event in process.events
+        if isinstance(event, Configured) and event.change.ring_id == ring and event.change.regular
+    }

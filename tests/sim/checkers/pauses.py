@@ -5,7 +5,7 @@ After a longer one the node is back without a restart, in a ring with all those 
 
 from __future__ import annotations
 
-from tests.sim.checkers.calm import SETTLED, Calm
+from tests.sim.checkers.calm import Calm
 from tests.sim.history import Process, Violation
 from transport.ids import NodeId
 
@@ -15,7 +15,7 @@ def check(calm: Calm) -> int:
     judged = 0
     if not calm.tempo.lossless:
         return judged
-    settled = SETTLED * calm.tempo.slowness
+    settled = calm.tempo.settled
     for node, begun, until in calm.history.pauses:
         short = until - begun < calm.tempo.harmless_pause
         last = until + (0.2 if short else settled)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from tests.sim.checkers.calm import SETTLED, SHAPED, Calm
+from tests.sim.checkers.calm import Calm
 from tests.sim.history import Process, Violation
 
 # These leave the network in one shape from their beginning to their end, and whoever is there at work.
@@ -22,7 +22,7 @@ def check(calm: Calm) -> int:
     rough = [trouble for trouble in calm.troubles if trouble.kind not in STEADY]
     for begun, until in pairwise(calm.points):
         whole = not any(t.at < until and t.until > begun for t in calm.troubles)
-        first = begun + (SETTLED if whole else SHAPED) * calm.tempo.slowness
+        first = begun + (calm.tempo.settled if whole else calm.tempo.shaped)
         if until - first < 0.2 or any(t.at <= until and t.until >= begun for t in rough):
             continue
         judged += 1

@@ -125,3 +125,22 @@ def test_a_ring_that_a_member_is_not_in_is_caught() -> None:
     history = three()
     ring(history, 1.0, 8, 1, 2)
     caught("L4", history)
+
+
+def test_of_two_that_leave_together_neither_is_judged() -> None:
+    """L2: who comes second goes from the ring that is formed without the first."""
+    history = three()
+    for gone, ended in ((history.processes[1], 10.02), (history.processes[2], 10.3)):
+        gone.leaving, gone.ended, gone.left = 10.0, ended, True
+    calm = Calm(history, [Trouble("leave", 10.0, 19.0)], (), TEMPO, END)
+    assert departures.check(calm) == 0
+
+
+def test_on_a_slow_wire_it_takes_longer_until_a_ring_has_its_shape() -> None:
+    """L4: two rings one after the other, each a few rotations."""
+    history = three()
+    ring(history, 12.5, 8, 1, 2, 3)
+    slow = Tempo(0.6, 0.6, 1.0, rotation=0.25, lossless=True)
+    with pytest.raises(Violation, match=r"^L4: "):
+        judged(history, changes=(10.0,))
+    assert judged(history, changes=(10.0,), tempo=slow)["L4"] == 2

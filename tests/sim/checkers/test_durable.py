@@ -7,11 +7,9 @@ from dataclasses import replace
 from cfs.records import EpochKind, EpochRecord
 from tests.sim.checkers import durable, one_line
 from tests.sim.histories import RINGS, VOTES, broken, call, history_of, ident, narrow_branch, stores
-from tests.sim.history import (
-    ACKED,
-    FAILED,
-    Durable,
-)
+from tests.sim.history import ACKED, FAILED, Configured, Durable, Process
+from tests.transport.totem.evs import Trace
+from transport.events import ConfigurationChange
 from transport.ids import NO_RING
 
 
@@ -150,3 +148,22 @@ def test_an_answer_that_is_not_the_outcome_kept_is_caught() -> None:
     durable.check_acked_is_kept(history)
     history.final = stores({ident(1): ("OK", 4)})
     assert broken(durable.check_acked_is_kept, history) == "S3"
+
+
+def test_an_old_copy_that_nobody_there_knew_may_have_been_gone_on_with() -> None:
+    """S6: node 1 was put back to before the write; node 2, which was away then, cannot know it."""
+    lost = call(1, "put", 0.0, 1.0, ACKED, b"a", 5)
+    lost.epoch = RINGS[0]
+    history = history_of(lost)
+    narrow_branch(history)
+    history.epochs[RINGS[2]] = replace(history.epochs[RINGS[2]], holders=(1, 2))
+    history.final = stores({}, discarded=frozenset([ident(1)]), epoch=RINGS[2])
+    history.durable = [Durable(1.0, ident(1), 3, (1, 3), VOTES, RINGS[0])]
+    history.processes.append(Process(1, 1, 2.0, Trace(1, 1)))
+    for place, ring in ((0, RINGS[0]), (2, RINGS[0]), (1, RINGS[2]), (3, RINGS[2])):
+        history.processes[place].events.append(Configured(3.0, ConfigurationChange(True, ring, ())))
+    assert broken(durable.check_acked_is_kept, history) == "S1"
+    history.disk_losses = [(2.0, 1)]
+    durable.check_acked_is_kept(history)
+    history.processes[1].events.append(Configured(1.0, ConfigurationChange(True, RINGS[0], ())))
+    assert broken(durable.check_acked_is_kept, history) == "S1"  # node 2 had seen it
