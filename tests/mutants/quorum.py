@@ -107,8 +107,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "last-man-without-quorum",
         ELECTORATE,
-        "        if self.quorate and self.last_man_standing:\n            self._recalculate(",
-        "        if self.last_man_standing:\n            self._recalculate(",
+        "        if self.quorate and self.last_man_standing:\n            voters",
+        "        if self.last_man_standing:\n            voters",
         "Q2",
         "last_man_standing lowers expected votes in a component that is not quorate.",
         harness="votes",
