@@ -1,8 +1,8 @@
 """What to run: a seed, or a plan that is kept as a file; and which ones come first.
 
 Whoever says "no failure" means: none among the plans of tests/sim/found, the seeds of seeds.txt, and then as many new
-seeds as there was time for. Which new ones differs by commit once BY_COMMIT is set, so that the same commit runs the
-same seeds everywhere and no two commits run the same.
+seeds as there was time for. Which new ones differs by commit: the same commit runs the same seeds everywhere, and no
+two commits run the same.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from tests.sim.stored import load, stored_plans
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = Path(__file__).with_name("seeds.txt")
-FIRST = 0x1000  # the first new seed while BY_COMMIT is not set
-BY_COMMIT = False
+FIRST = 0x1000  # where any seed will do, as long as it is the same one
 ROOM = 12  # bits: the seeds of one commit count up from its first seven hexadecimal digits and 000
 SOURCES = ("transport", "quorum", "cfs", "clusterd", "tests/sim")
 
@@ -72,7 +71,7 @@ def known() -> list[Case]:
 
 def first_seed() -> int:
     """Where new seeds begin."""
-    return int(f"{state()[:7]}", 16) << ROOM if BY_COMMIT else FIRST
+    return int(state()[:7], 16) << ROOM
 
 
 def state() -> str:

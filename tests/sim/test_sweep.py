@@ -156,14 +156,11 @@ def test_a_seed_is_written_with_0x_or_without() -> None:
 
 def test_each_commit_begins_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first new seed is made of the commit; the same commit, the same seed; without git, of the sources."""
-    monkeypatch.setattr(cases, "BY_COMMIT", True)
     monkeypatch.setattr(cases, "commit", lambda: "0123456789abcdef" * 2 + "01234567")
     assert cases.first_seed() == 0x0123456000
     monkeypatch.setattr(cases, "commit", lambda: "")
     without = cases.first_seed()
     assert without == cases.first_seed() and without % 0x1000 == 0
-    monkeypatch.setattr(cases, "BY_COMMIT", False)
-    assert cases.first_seed() == 0x1000
 
 
 def test_a_worker_runs_a_seed_as_this_process_does() -> None:
