@@ -114,6 +114,7 @@ class Cluster:
             for fault in plan.faults
             if fault.kind in DISK_LOSSES
         ]
+        history.old_copies = [(f.until, f.where[0]) for f in plan.faults if f.kind in ("rollback", "snapshot")]
         return history
 
     def _other_clusters(self, recipe: Recipe) -> dict[str, Strangers]:

@@ -232,7 +232,7 @@ class History:
 
     votes_needed: a component with fewer votes is never quorate.  data_nodes: who may hold data (a device never does).
     in_memory: `durability: memory`; power_losses: when the power of all nodes went.
-    disk_losses: when what a node's disk held was lost, damaged or put back to an older copy.
+    disk_losses: when what a node's disk held was lost, damaged or put back to an older copy; old_copies: the last.
     data_sets: who held data with how many votes, by version; branches may have one each.
     pauses: which process stood still, from when to when.
     watches: one list for each watcher of the tree, in the order in which it was told.
@@ -256,6 +256,7 @@ class History:
     in_memory: bool = False
     power_losses: list[float] = field(default_factory=list)
     disk_losses: list[tuple[float, NodeId]] = field(default_factory=list)
+    old_copies: list[tuple[float, NodeId]] = field(default_factory=list)
     pauses: list[tuple[NodeId, float, float]] = field(default_factory=list)
     pasts: list[Past] = field(default_factory=list)
 

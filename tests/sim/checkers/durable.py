@@ -65,7 +65,8 @@ def check_acked_is_kept(history: History) -> None:
             lost = {node for when, node in history.disk_losses if when >= at}
             if narrow and (call.id in discarded or holders.get(call.id, {0}) <= lost):
                 continue
-            if call.id in discarded and went_on_with_a_copy(history, call, holders.get(call.id, set()) & lost):
+            old = {node for when, node in history.old_copies if when >= at} & holders.get(call.id, set())
+            if call.id in discarded and went_on_with_a_copy(history, call, old):
                 continue
             raise Violation(at, "S5" if narrow else "S1", f"lost: {call} ({call.id.hex()})")
         for store in history.final:
@@ -79,13 +80,13 @@ def check_acked_is_kept(history: History) -> None:
                 raise Violation(at, "S1", f"node {store.node} has it as revision {found[1]}: {call}")
 
 
-def went_on_with_a_copy(history: History, call: Call, lost: set[NodeId]) -> bool:
-    """S6: did the cluster go on from this operation's epoch with one of `lost`, who had it on disk when it was
-    acknowledged and lost it since, and without anybody who had been in that epoch and not restarted?"""
+def went_on_with_a_copy(history: History, call: Call, old: set[NodeId]) -> bool:
+    """S6: did the cluster go on from this operation's epoch with one of `old`, who had it on disk when it was
+    acknowledged and an older copy since, and without anybody who had been in that epoch and not restarted?"""
     epochs = history.epochs
     after = [ring for ring in history.branches.line if ring in epochs and epochs[ring].parent == call.epoch]
     return any(
-        lost.intersection(epochs[ring].holders) and not (_in_ring(history, call.epoch) & _in_ring(history, ring))
+        old.intersection(epochs[ring].holders) and not (_in_ring(history, call.epoch) & _in_ring(history, ring))
         for ring in after
     )
 

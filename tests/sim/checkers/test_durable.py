@@ -163,7 +163,9 @@ def test_an_old_copy_that_nobody_there_knew_may_have_been_gone_on_with() -> None
     for place, ring in ((0, RINGS[0]), (2, RINGS[0]), (1, RINGS[2]), (3, RINGS[2])):
         history.processes[place].events.append(Configured(3.0, ConfigurationChange(True, ring, ())))
     assert broken(durable.check_acked_is_kept, history) == "S1"
-    history.disk_losses = [(2.0, 1)]
+    history.disk_losses = [(2.0, 1)]  # an empty disk is known to be empty
+    assert broken(durable.check_acked_is_kept, history) == "S1"
+    history.old_copies = [(2.0, 1)]
     durable.check_acked_is_kept(history)
     history.processes[1].events.append(Configured(1.0, ConfigurationChange(True, RINGS[0], ())))
     assert broken(durable.check_acked_is_kept, history) == "S1"  # node 2 had seen it
