@@ -58,7 +58,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "token-of-another-turn",
         RING,
-        "            or (token.token_seq - 1 - self.index) % len(self.members)  # somebody else's turn\n",
+        "            or (token.token_seq - 1 - self.index) % count  # somebody else's turn\n",
         "",
         ("E1", "E2", "E3", "E7", "E9", "L1", "no exception"),
         "A token copied to a member whose turn it is not is taken: there are two.",

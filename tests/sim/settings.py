@@ -45,14 +45,15 @@ class Settings:
     def votes_needed(self) -> int:
         """Q1: no component of nodes with fewer votes is ever quorate, by votequorum's rules as docs/quorum.md has them.
 
-        More than half of all votes, unless an option lowers it.
+        More than half of all votes, unless an option lowers it. 0: a device may have enough for a node without any.
         """
         q = self.quorum
         expected = q.configured_expected
         needed = expected // 2 if q.auto_tie_breaker else expected // 2 + 1 - q.votes_of_device
         if q.last_man_standing:
             needed = min(needed, 1 if q.auto_tie_breaker else 2)
-        return 1 if q.two_node or q.master_wins else max(1, needed)
+        least = 0 if q.device else 1
+        return 1 if q.two_node else least if q.master_wins else max(least, needed)
 
     @property
     def may_be_narrow(self) -> bool:

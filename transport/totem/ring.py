@@ -180,15 +180,18 @@ class Ring:
 
         A sealed frame does not say whom it is for, so whoever can copy datagrams, or has the address of the member it
         was sent to, could bring a token to another: there would be two. But a token goes round by one member at each
-        hop, so its token_seq says whose turn it is. One that gave out more numbers than flow control lets anybody be
-        behind is no true one: it would end all sending here.
+        hop, so its token_seq says whose turn it is, and none goes a whole round without us: unless this machine was put
+        back to a snapshot with its memory, and hears what it has no part in any more. One that gave out more numbers
+        than flow control lets anybody be behind is no true one: it would end all sending here.
         """
+        count = len(self.members)
         if (
             token.ring_id != self.ring_id
             or token.token_seq <= self.token_seq
             or (self.arrived is not None and token.token_seq <= self.arrived.token_seq)
-            or len(token.arus) != len(self.members)
-            or (token.token_seq - 1 - self.index) % len(self.members)  # somebody else's turn
+            or len(token.arus) != count
+            or (token.token_seq - 1 - self.index) % count  # somebody else's turn
+            or token.token_seq > self.token_seq + count
             or not self.seq <= token.seq <= self.window.aru + SPAN
         ):
             self._stats.tokens_ignored += 1

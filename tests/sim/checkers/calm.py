@@ -18,7 +18,7 @@ _SETTLED = 2.0  # seconds until the ring has its shape, as for L1; more where th
 _SHAPED = 4.0  # the same where some cannot hear each other: who may be with whom is found out step by step
 KILLED = 0.3  # seconds beyond the token timeout
 LEFT = 0.1
-ROUNDS = 6  # of a token that a leave takes: the goodbye, the joins, two of the commit token, two of recovery
+ROUNDS = 6  # of a token until a ring is formed anew: a goodbye, the joins, two of the commit token, two of recovery
 CLOCKS = 1.006  # no two clocks differ more in rate
 # These concern the quorum device: no ring hangs on it. (One may hang on a disk: a new process reserves ring numbers.)
 ASIDE = ("device-cut", "device-down")
@@ -60,8 +60,8 @@ class Tempo:
 
     @property
     def detected(self) -> float:
-        """Within this a killed node is out."""
-        return (self.token + KILLED) * CLOCKS
+        """Within this a killed node is out; the same."""
+        return (self.token + max(KILLED, ROUNDS * self.rotation)) * CLOCKS
 
 
 @dataclass(frozen=True, slots=True)

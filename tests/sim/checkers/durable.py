@@ -46,13 +46,15 @@ def taken_by_power(history: History) -> frozenset[bytes]:
 
 def check_acked_is_kept(history: History) -> None:
     """S1 and S5: after everything healed each acknowledged operation has its outcome on every node; one that a narrow
-    or forced epoch acknowledged may be set aside instead, and is then listed, unless nobody who held it kept its disk.
+    or forced epoch acknowledged may be set aside instead, and is then listed, unless nobody who held it kept its disk,
+    or is a node still: whoever was removed and switched on again may go on by itself until it is told.
     With `durability: memory` a loss of power may take what was acknowledged before. And an old copy that nobody who was
     there could know to be old (S6) may have been taken for what was on the disk."""
     branches = history.branches
     discarded = {ident for store in history.final for ident in store.discarded}
     spared = taken_by_power(history)
     holders = {ack.id: set(ack.holders) for ack in history.durable}
+    removed = {process.node for process in history.processes} - {store.node for store in history.final}
     for call in history.calls:
         if call.outcome not in (ACKED, FAILED) or call.is_read:
             continue
@@ -63,7 +65,7 @@ def check_acked_is_kept(history: History) -> None:
             epoch = history.epochs.get(call.epoch)
             narrow = epoch is not None and epoch.kind.name != "MAJORITY"
             lost = {node for when, node in history.disk_losses if when >= at}
-            if narrow and (call.id in discarded or holders.get(call.id, {0}) <= lost):
+            if narrow and (call.id in discarded or holders.get(call.id, {0}) <= lost | removed):
                 continue
             old = {node for when, node in history.old_copies if when >= at} & holders.get(call.id, set())
             if call.id in discarded and went_on_with_a_copy(history, call, old):

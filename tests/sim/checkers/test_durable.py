@@ -73,6 +73,10 @@ def test_what_a_narrow_epoch_loses_is_listed() -> None:
     assert broken(durable.check_acked_is_kept, history) == "S5"
     history.disk_losses = [(2.0, 1)]  # nobody else had it
     durable.check_acked_is_kept(history)
+    history.disk_losses = []
+    assert broken(durable.check_acked_is_kept, history) == "S5"
+    history.final = history.final[1:]  # node 1 is none any more
+    durable.check_acked_is_kept(history)
 
 
 def test_what_a_narrow_epoch_did_the_line_may_have_done_otherwise() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections import deque
+from copy import copy
 from itertools import pairwise
 from typing import Any
 
@@ -451,3 +452,22 @@ def test_a_rest_longer_than_can_be_told_says_nothing() -> None:
     ring.forward(0, 1.0)
     ring.arrived = Token.decode(ring.resend_frame)
     assert ring.round_trip(1.03) is None
+
+
+def test_a_token_that_went_a_round_without_this_member_is_not_taken() -> None:
+    """A machine put back with its memory hears the ring of the present: it has no part in it any more."""
+    rings = [Ring(me, RingId(4, 1), (1, 2), TotemConfig(), 1400, deque(), Stats(), 0.0) for me in (1, 2)]
+    first, second = rings
+    past = copy(second)
+    assert first.take(first.first_token(), 0.1)
+    first.begin(0.1)
+    first.forward(0, 0.1)
+    for now in (0.2, 0.3):
+        assert second.take(Token.decode(first.resend_frame), now)
+        second.begin(now)
+        second.forward(0, now)
+        assert first.take(Token.decode(second.resend_frame), now)
+        first.begin(now)
+        first.forward(0, now)
+    assert second.take(Token.decode(first.resend_frame), 0.4)
+    assert not past.take(Token.decode(first.resend_frame), 0.4)
