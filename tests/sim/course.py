@@ -44,20 +44,22 @@ class Course:
         cluster.workload.stop()
         cluster.tree_load.stop()
         cluster.processes.stop()
-        clock.run(plan.faults_end + liveness.RING_WITHIN * slowness)
+        within = max(liveness.RING_WITHIN * slowness, plan.tempo.settled)
+        clock.run(plan.faults_end + within)
+        late = self._wait_for_added(within)
         listed = cluster.administrator.listed()
         if self._two_histories():  # of the configuration perhaps too, and who is listed in one is not in the other
             return
         liveness.check_ring(clock.now, listed, cluster.conditions_of_nodes())
-        clock.run(plan.faults_end + liveness.STORE_WITHIN * slowness)
+        clock.run(plan.faults_end + late + max(liveness.STORE_WITHIN * slowness, within))
         if self._two_histories():
             return
         liveness.check_store(clock.now, cluster.conditions_of_nodes())
         last = [cluster.workload.write_at(node) for node in listed]
         if plan.one_line:
             cluster.administrator.calm()
-        clock.run(plan.seconds)
-        cluster.rest(plan.seconds + REST_WITHIN)
+        clock.run(plan.seconds + late)
+        cluster.rest(plan.seconds + late + REST_WITHIN)
         liveness.check_last_writes(clock.now, last)
         cluster.administrator.check_calm(clock.now)
         if plan.memory_rot:
@@ -86,6 +88,17 @@ class Course:
             clock.at(plan.faults[0].at - 0.01, self._look_at_nodes)
         cluster.administrator.schedule(plan.actions)
         cluster.lookout.start()
+
+    def _wait_for_added(self, within: float) -> float:
+        """A machine that is added, and switched on after the last fault, has its time from there. Returns how many
+        seconds later than usual that is."""
+        cluster, plan, clock = self._cluster, self._plan, self._clock
+        if not plan.members_move:
+            return 0.0
+        latest = plan.faults_end + 2 * within
+        while (started := min(cluster.history.processes[-1].started, latest)) + within > clock.now:
+            clock.run(started + within)
+        return clock.now - within - plan.faults_end
 
     def _two_histories(self) -> bool:
         """The alarm for which the product cannot do more; the run ends. `durability: memory` promises nothing over a

@@ -113,6 +113,11 @@ class Plan:
         return any(action.kind in actions.MOVING for action in self.actions)
 
     @property
+    def members_move(self) -> bool:
+        """Who is a node changes meanwhile. There are no drills then."""
+        return any(action.kind in actions.MEMBERS for action in self.actions)
+
+    @property
     def seconds(self) -> float:
         return self.faults_end + CALM * self.settings.slowness
 
@@ -213,9 +218,8 @@ def draw(seed: int, nodes: int | None = None) -> tuple[Plan, Random]:
         careful=careful and bool(done),
         memory_rot=count >= 3 and aspect(seed, "memory rot").random() < 0.06,
     )
-    moved = any(action.kind in actions.MEMBERS for action in plan.actions)
     # votes set by hand may stay fewer than all that are waited for, anew each time that quorum was lost
     waits = plan.overridden and drawn.quorum.waits_for_all
-    if not (plan.memory_rot or moved or waits):
+    if not (plan.memory_rot or plan.members_move or waits):
         plan = replace(plan, drills=drills.draw(seed, ids, plan.tempo, plan.seconds + REST))
     return plan, plan.random("run")

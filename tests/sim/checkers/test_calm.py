@@ -144,3 +144,10 @@ def test_on_a_slow_wire_it_takes_longer_until_a_ring_has_its_shape() -> None:
     with pytest.raises(Violation, match=r"^L4: "):
         judged(history, changes=(10.0,))
     assert judged(history, changes=(10.0,), tempo=slow)["L4"] == 2
+
+
+def test_on_a_slow_wire_a_killed_node_is_out_later() -> None:
+    """L2: six rotations of the token instead of 300 ms, where they are longer."""
+    history, kill = killed(11.0)
+    slow = Tempo(0.6, 0.6, 1.0, rotation=0.1, lossless=True)
+    assert judged(history, kill, tempo=slow)["L2"] == 2
